@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# What every target of the project has in common.
+include(GNUInstallDirs)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+# Where backends live, relative to the folder of libnrt.so.1 (found there at run time).
+set(OPENNRT_BACKEND_SUBDIR "opennrt/backends")
+# Data the simulator reads (chips/*.json), relative to the same folder.
+set(OPENNRT_DATA_SUBDIR "opennrt")
+# The build tree has the shape of the installed tree, so that everything runs from it, too.
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+# opennrt_options(<target>): warnings, sanitizers. Applied to each of our targets.
+function(opennrt_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow=local -Wnon-virtual-dtor
+    $<$<COMPILE_LANGUAGE:C>:-Wno-non-virtual-dtor>)
+  get_target_property(type ${target} TYPE)
+  if(OPENNRT_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(OPENNRT_SANITIZE)
+    string(REPLACE ";" "," list "${OPENNRT_SANITIZE}")
+    target_compile_options(${target} PRIVATE -fsanitize=${list} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=${list})
+  endif()
+endfunction()
+
+# opennrt_library(<name> SOURCES … DEPS …): a static library of the project; headers are found from the source
+# root, so that an include names the room it comes from: #include "core/isa/isa.h".
+function(opennrt_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include
+    ${PROJECT_SOURCE_DIR}/backends/include)
+  target_link_libraries(${name} PUBLIC ${A_DEPS})
+  opennrt_options(${name})
+endfunction()
+
+# opennrt_backend(<name> SOURCES … DEPS …): a plug-in, build/lib/opennrt/backends/libopennrt_backend_<name>.so.
+function(opennrt_backend name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  set(target opennrt_backend_${name})
+  add_library(${target} MODULE ${A_SOURCES})
+  set_target_properties(${target} PROPERTIES
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/${OPENNRT_BACKEND_SUBDIR})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include
+    ${PROJECT_SOURCE_DIR}/backends/include)
+  target_link_libraries(${target} PRIVATE ${A_DEPS})
+  opennrt_options(${target})
+  install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${OPENNRT_BACKEND_SUBDIR})
+endfunction()
+
+# opennrt_test(<name> SOURCES … DEPS … [ENV …] [LABELS …]): a GoogleTest program, one ctest entry per program (a SystemC
+# kernel is one per process, and so a test that holds one is a program of its own).
+function(opennrt_test name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS;ENV;LABELS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include
+    ${PROJECT_SOURCE_DIR}/backends/include)
+  target_link_libraries(${name} PRIVATE ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  opennrt_options(${name})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OPENNRT_SOURCE_DIR=${PROJECT_SOURCE_DIR};OPENNRT_BUILD_DIR=${CMAKE_BINARY_DIR};${A_ENV}"
+    LABELS "${A_LABELS}")
+endfunction()

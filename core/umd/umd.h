@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The user-mode driver: what core/runtime sees of devices. Everything below goes through opennrt/backend.h only.
+#pragma once
+
+#include <opennrt/backend.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/common/error.h"
+#include "core/neff/neff.h"
+
+namespace opennrt::umd {
+
+/// A backend plug-in, loaded by name ("sim": libopennrt_backend_sim.so in `backend_dir`) or by path. Stays loaded for the life of
+/// the process (SystemC's kernel is one per process); closed when the last user lets go. Thread-safe.
+class Backend : public std::enable_shared_from_this<Backend> {
+ public:
+  static Result<std::shared_ptr<Backend>> open(const std::string& name_or_path, const std::string& backend_dir,
+                                               const opennrt_host_t& host);
+  ~Backend();
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  const opennrt_backend_api_t& api() const { return *api_; }
+  opennrt_backend_t* handle() const { return handle_; }
+  std::string_view name() const { return api_->name; }
+
+ private:
+  Backend() = default;
+  const opennrt_backend_api_t* api_ = nullptr;
+  opennrt_backend_t* handle_ = nullptr;
+};
+
+class Device;
+
+/// Device DRAM, or host memory that the device reaches by DMA. Freed with the last owner; keeps its device open. Thread-safe
+/// (concurrent writes to the same bytes are the caller's to order).
+class Memory {
+ public:
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  std::uint64_t device_address() const { return address_; }
+  std::uint64_t bytes() const { return bytes_; }
+  std::uint32_t core() const { return core_; }
+  Device& device() const { return *device_; }
+  opennrt_mem_t handle() const { return handle_; }
+  /// Host memory: its mapping in this process; device memory: nullptr.
+  std::byte* host() const { return host_; }
+  /// Bounds are checked: an access that does not fit is kInvalidArgument and nothing moves.
+  Status write(std::uint64_t offset, std::span<const std::byte> data);
+  Status read(std::uint64_t offset, std::span<std::byte> data) const;
+  Status set(std::uint64_t offset, int value, std::uint64_t bytes);
+
+ private:
+  friend class Device;
+  Memory() = default;
+  std::shared_ptr<Device> device_;
+  opennrt_mem_t handle_ = 0;
+  std::uint64_t address_ = 0, bytes_ = 0;
+  std::uint32_t core_ = 0;
+  std::byte* host_ = nullptr;
+};
+
+/// One opened device. Thread-safe.
+class Device : public std::enable_shared_from_this<Device> {
+ public:
+  static Result<std::shared_ptr<Device>> open(std::shared_ptr<Backend> backend, std::uint32_t number);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const opennrt_device_info_t& info() const { return info_; }
+  std::uint32_t number() const { return number_; }
+  const opennrt_backend_api_t& api() const { return backend_->api(); }
+  opennrt_device_t* handle() const { return handle_; }
+
+  /// kResource with the amounts (asked, free, capacity) when it does not fit.
+  Result<std::shared_ptr<Memory>> allocate_device(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category,
+                                                  std::uint64_t alignment = 64);
+  Result<std::shared_ptr<Memory>> allocate_host(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category);
+  Status copy(const Memory& from, std::uint64_t from_offset, Memory& to, std::uint64_t to_offset, std::uint64_t bytes);
+  std::uint64_t clock_ns() const;
+
+ private:
+  Device() = default;
+  std::shared_ptr<Backend> backend_;
+  opennrt_device_t* handle_ = nullptr;
+  opennrt_device_info_t info_{};
+  std::uint32_t number_ = 0;
+};
+
+/// How an inference ended. core/api/status.cc maps it to NRT_STATUS.
+enum class Outcome {
+  kCompleted,
+  kCompletedWithNumericalError,  ///< a NaN was produced; outputs are there
+  kCompletedWithError,           ///< semaphore or event errors
+  kIllegalInstruction,
+  kOutOfBounds,
+  kTimeout,
+  kSramUncorrectable,
+  kDramUncorrectable,
+  kDmaAbort,
+  kNotificationOverflow,
+  kUnrecoverable,                ///< the core could not be brought back; needs a reset of the runtime
+};
+
+struct ExecutionReport {
+  Outcome outcome = Outcome::kCompleted;
+  std::string message;             ///< for the log when not kCompleted: engine, instruction, queue, semaphore
+  std::uint64_t device_ns = 0;     ///< device clock from the first doorbell to the last end notification
+};
+
+/// What a tensor of the model is bound to in one inference: memory of the same device, or a buffer of this process.
+struct Binding {
+  std::string_view name;
+  std::shared_ptr<Memory> memory;      ///< with memory_offset; or
+  std::uint64_t memory_offset = 0;
+  std::span<std::byte> host;           ///< a buffer of the process (never written for inputs)
+};
+
+/// One subgraph loaded on one core: constants and instructions in DRAM, DMA rings built. execute() may be called from any
+/// thread; inferences on the same core run one after another, in the order in which they got in.
+class Program {
+ public:
+  /// `core`: the device's own number. On failure everything allocated is freed again.
+  static Result<std::unique_ptr<Program>> load(std::shared_ptr<Device> device, std::uint32_t core, const neff::Subgraph& subgraph);
+  virtual ~Program() = default;
+  /// Bindings cover every input and output of the subgraph, once, with at least their size (the runtime has checked). An Error
+  /// is a failure to get it started (driver, bindings); how it ran is in the report.
+  virtual Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
+                                          std::uint64_t timeout_ns) = 0;
+  virtual std::uint32_t core() const = 0;
+  virtual const std::shared_ptr<Device>& device() const = 0;
+  /// Device memory this program holds, in bytes, by kind.
+  struct MemoryUse { std::uint64_t code = 0, constants = 0, scratchpad = 0, rings = 0; };
+  virtual MemoryUse memory_use() const = 0;
+};
+
+}  // namespace opennrt::umd

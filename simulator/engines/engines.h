@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an instruction does to a core's memories, and how long it takes. No SystemC here: function and time are separate, and
+// both are plain functions that simulator/chip calls when an instruction starts and retires.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/common/error.h"
+#include "core/isa/inf1.h"
+#include "core/isa/isa.h"
+
+namespace opennrt::sim {
+
+/// SBUF and PSUM of one core, partition-major. Addresses of an instruction are checked against `limits` before use.
+struct CoreMemory {
+  std::byte* sbuf = nullptr;  ///< partition p at sbuf + p * limits.sbuf_bytes_per_partition
+  std::byte* psum = nullptr;
+  isa::Limits limits;
+};
+
+/// The matrix that sits in the PE array.
+struct StationaryMatrix {
+  std::uint32_t rows = 0, columns = 0;  ///< K, M
+  isa::DataType dtype = isa::DataType::kFp32;
+  std::vector<float> values;            ///< row-major [K][M], as float (exact for every input type but int32)
+};
+
+/// What a retired instruction reports.
+struct Effect {
+  inf1::chosen::ErrorNotification error = inf1::chosen::ErrorNotification::kNone;
+};
+
+/// Carries out a compute instruction (kLoadStationary … kPartitionBroadcast): reads operands, writes the destination. Instructions
+/// that only synchronise are the chip's. Never throws, never touches memory outside `memory`.
+Effect execute(const isa::Instruction& instruction, CoreMemory& memory, StationaryMatrix& stationary);
+
+/// Parameters of time, from simulator/chips/*.json (each with its source there).
+struct CostModel {
+  double clock_ghz = 0.98;
+  std::uint32_t min_free_cycles = 64;        ///< floor of every engine's instruction
+  std::uint32_t fixed_access_cycles = 60;    ///< SBUF/PSUM access latency
+  std::uint32_t dispatch_cycles = 4;         ///< instructions without operands
+  std::uint32_t fp32_matmul_passes = 4;
+  std::uint32_t pe_columns = 64;
+  double int32_cost_factor = 1.0;
+  std::uint32_t reciprocal_cycles_per_element = 8;
+  std::uint32_t pe_load_cycles_floor = 64;
+};
+
+/// Engine cycles from start to retirement (docs/fidelity.md gives the formulas). At least 1.
+std::uint64_t busy_cycles(const isa::Instruction& instruction, isa::Engine engine, const CostModel& cost);
+/// Multiply-accumulates (PE) or element operations (others) of an instruction: for utilisation.
+std::uint64_t useful_operations(const isa::Instruction& instruction, isa::Engine engine);
+
+}  // namespace opennrt::sim

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The simulated machine as its PCIe bus shows it: BARs of up to 16 chips, host memory that they reach by DMA, and time. This is
+// all that backends/sim (and later the emulated /dev/neuron and the virtual machine's PCI device) may use.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/common/error.h"
+#include "core/isa/isa.h"
+
+namespace opennrt::sim {
+
+struct MachineConfig {
+  std::string instance = "inf1.xlarge";  ///< OPENNRT_SIM_INSTANCE: inf1.xlarge, 2xlarge, 6xlarge or 24xlarge, with or without "inf1."
+  std::string chips_dir;                 ///< folder of inf1.json
+  std::string trace_file;                ///< OPENNRT_SIM_TRACE: Chrome trace JSON written at power_off; empty: off, at no cost
+  std::string stats_file;                ///< OPENNRT_SIM_STATS: JSON summary written at power_off; empty: off
+  std::function<void(int level, const std::string& text)> log;  ///< levels of opennrt_log_level_t; called from the simulation thread
+};
+
+/// What the chip file says that others need to know.
+struct ChipFacts {
+  std::string instance;
+  std::uint32_t devices = 1;
+  std::uint32_t cores_per_device = 4;
+  std::uint64_t dram_channel_bytes = 0;
+  isa::Limits limits;
+  double clock_ghz = 0;
+};
+
+/// Why run_until returned.
+enum class Ran {
+  kConditionMet,
+  kDeadline,   ///< simulated time reached the deadline
+  kIdle,       ///< nothing can happen any more without the host; simulated time was moved to the deadline
+};
+
+/// SystemC's kernel is one per process, so the machine is, too: it is built once and powered on and off again. All functions
+/// are thread-safe; they are carried out on the one simulation thread, which they reach through a queue.
+class Machine {
+ public:
+  /// Powers on: registers and memories as after reset, simulated time 0. kState when it is on already; kInvalidArgument for an
+  /// instance or a chip file that cannot be used (which field, which value).
+  static Result<std::unique_ptr<Machine>> power_on(const MachineConfig& config);
+  virtual ~Machine() = default;  ///< powers off: writes trace and stats, drops memories, ends the simulation thread
+
+  virtual const ChipFacts& facts() const = 0;
+
+  /// 32-bit register access in the device's BAR (0: APB registers, 2: core windows, 4: DRAM). Takes no simulated time. An
+  /// address nobody answers reads 0xffffffff, as the bus does; writes to it are dropped.
+  virtual std::uint32_t bar_read(std::uint32_t device, std::uint32_t bar, std::uint64_t offset) = 0;
+  virtual void bar_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value) = 0;
+
+  /// Lets every chip reach [memory, memory + bytes) by DMA; returns its bus address (without inf1::kHostBase). The memory must
+  /// live until host_unregister. DMA to host addresses that are not registered aborts the queue.
+  virtual std::uint64_t host_register(void* memory, std::uint64_t bytes) = 0;
+  virtual void host_unregister(std::uint64_t bus_address) = 0;
+
+  virtual std::uint64_t now_ns() = 0;
+  /// Simulated time moves only in here. `condition` is evaluated on the simulation thread at the start and whenever a chip has
+  /// written to host memory; the simulation stops at the very moment it becomes true. Several threads may be in here at once;
+  /// each returns for its own condition. `deadline_ns` is absolute.
+  virtual Ran run_until(const std::function<bool()>& condition, std::uint64_t deadline_ns) = 0;
+
+  /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after power-on.
+  virtual void reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
+
+  /// One sentence on what each engine and queue of a core is doing: for the log when an inference hangs.
+  virtual std::string describe_core(std::uint32_t device, std::uint32_t core) = 0;
+};
+
+}  // namespace opennrt::sim
