@@ -51,22 +51,25 @@ class Machine {
   virtual const ChipFacts& facts() const = 0;
 
   /// 32-bit register access in the device's BAR (0: APB registers, 2: core windows, 4: DRAM). Takes no simulated time. An
-  /// address nobody answers reads 0xffffffff, as the bus does; writes to it are dropped.
+  /// address nobody answers reads 0xffffffff, as the bus does; writes to it are dropped. Writes are posted: they return at
+  /// once and are carried out before anything that is called later.
   virtual std::uint32_t bar_read(std::uint32_t device, std::uint32_t bar, std::uint64_t offset) = 0;
   virtual void bar_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value) = 0;
 
   /// Lets every chip reach [memory, memory + bytes) by DMA; returns its bus address (without inf1::kHostBase). The memory must
-  /// live until host_unregister. DMA to host addresses that are not registered aborts the queue.
+  /// live until host_unregister. 0 when `bytes` is 0. DMA to host addresses that are not registered aborts the queue.
   virtual std::uint64_t host_register(void* memory, std::uint64_t bytes) = 0;
   virtual void host_unregister(std::uint64_t bus_address) = 0;
 
   virtual std::uint64_t now_ns() = 0;
   /// Simulated time moves only in here. `condition` is evaluated on the simulation thread at the start and whenever a chip has
   /// written to host memory; the simulation stops at the very moment it becomes true. Several threads may be in here at once;
-  /// each returns for its own condition. `deadline_ns` is absolute.
+  /// each returns for its own condition. `deadline_ns` is absolute; one beyond 4.6e15 (53 days) is none, and kIdle then leaves
+  /// the time as it is. `condition` must be quick and must not call the machine.
   virtual Ran run_until(const std::function<bool()>& condition, std::uint64_t deadline_ns) = 0;
 
-  /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after power-on.
+  /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after power-on: also
+  /// their SBUF, PSUM, notification queues and all 48 DMA queues of their 3 engines, the driver's own ring included.
   virtual void reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
 
   /// One sentence on what each engine and queue of a core is doing: for the log when an inference hangs.

@@ -23,6 +23,7 @@ enum class ErrorCode {
   kDeviceGone,          ///< the device or its driver is not there
   kState,               ///< the call is right, the moment is not (before init, after close)
   kInternal,            ///< our bug
+  kBadInput,            ///< a tensor given to an execution has nothing in it
 };
 
 /// A failure: a code from the taxonomy above and one sentence for a person (which field, which value, what was expected).

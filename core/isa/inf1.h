@@ -123,4 +123,20 @@ inline constexpr std::uint64_t kNqErrorBaseLow = 0x1074, kNqEventBaseLow = 0x109
                                kNqTraceBaseLow = 0xc7c, kNqEngineStride = 0x104;
 inline constexpr std::uint64_t kNqHeadAfterBaseLow = 0x18;
 
+namespace chosen {
+/// Written by the reader: how many entries it has consumed in total since the queue was set up (u32, wraps around). A queue holds
+/// size / 16 entries that are not consumed; what does not fit is lost and reported by kQueueOverflow.
+inline constexpr std::uint64_t kNqConsumedAfterBaseLow = 0x1c;
+/// Bits of a UDMA queue's status register (kQStatus). Abort stays until the queue is reset; the reason is a DmaAbortReason.
+inline constexpr std::uint32_t kQStatusAbort = 1u << 31, kQStatusBusy = 1u << 30, kQStatusReasonMask = 0xff;
+enum class DmaAbortReason : std::uint8_t {
+  kNone = 0,
+  kRing = 1,         ///< doorbell on a ring without length, or for more descriptors than it holds; ring memory not readable
+  kRingId = 2,       ///< a descriptor's ring id is not the one of this pass
+  kDescriptor = 3,   ///< no FIRST at the start, FIRST in the middle, or more than kDescPerPacket descriptors without LAST
+  kReadAddress = 4,  ///< nobody answers at a source address
+  kWriteAddress = 5, ///< nobody answers at a destination address
+};
+}  // namespace chosen
+
 }  // namespace opennrt::inf1

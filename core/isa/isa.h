@@ -84,6 +84,8 @@ struct Operand {
   std::array<std::int16_t, 4> steps{};    ///< [0] = innermost
 };
 
+/// What kDmaTrigger rings: `engine` is numbered over the device (0..11, one of the three of the instruction's own core). rx_count is
+/// added to the receive side's tail first, then tx_count to the transmit side's.
 struct DmaRing { std::uint16_t engine = 0; std::uint16_t queue = 0; std::uint32_t tx_count = 0; std::uint32_t rx_count = 0; };
 
 /// A decoded instruction. Which fields mean something depends on the opcode (see the table in docs/isa.md).
@@ -117,7 +119,8 @@ struct Limits {
   std::uint32_t matmul_max_moving = 512;   ///< N
 };
 
-/// Encodes; a field that does not fit its bits is an error that names it. Pure, thread-safe like all of this header.
+/// Encodes; a field that does not fit its bits, is outside its enumeration, or is not used by the opcode and yet differs from
+/// its default, is an error (kInvalidArgument) that names it. Pure, thread-safe like all of this header.
 Result<Encoded> encode(const Instruction& instruction);
 /// Decodes 64 bytes; an unknown opcode or a value outside its enumeration is an error that names field and value. Reserved bits
 /// must be 0.

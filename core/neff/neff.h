@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/common/error.h"
@@ -87,10 +88,14 @@ struct Subgraph {
   std::uint32_t isa_version = 0;      ///< 0: the instructions are not of our set
 };
 
+/// The `target` of a kelf whose instructions are of docs/isa.md.
+inline constexpr std::string_view kTarget = "opennrt-1";
+
 struct Neff {
   Header header;
   std::string target;                 ///< of the kelf
-  std::vector<Subgraph> subgraphs;
+  std::vector<Subgraph> subgraphs;    ///< of a foreign target: what could be read, at least the names; isa_version is 0
+  std::vector<std::string> notices;   ///< for the log: a hash that cannot be checked, parts of a foreign NEFF that were not read
 };
 
 struct ParseOptions {

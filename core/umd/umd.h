@@ -5,15 +5,18 @@
 
 #include <opennrt/backend.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/common/error.h"
+#include "core/isa/inf1.h"
 #include "core/neff/neff.h"
 
 namespace opennrt::umd {
@@ -32,13 +35,19 @@ class Backend : public std::enable_shared_from_this<Backend> {
   opennrt_backend_t* handle() const { return handle_; }
   std::string_view name() const { return api_->name; }
 
+  /// What the backend last logged as an error from within a call of the calling thread, since the thread asked; then forgets it.
+  static std::string take_error_text();
+
  private:
   Backend() = default;
-  const opennrt_backend_api_t* api_ = nullptr;
+  opennrt_backend_api_t table_{};       ///< a copy: functions that an older backend does not have are NULL
+  const opennrt_backend_api_t* api_ = &table_;
+  opennrt_host_t outer_{}, inner_{};    ///< the caller's, and ours around it, which keeps error texts
   opennrt_backend_t* handle_ = nullptr;
 };
 
 class Device;
+class CoreContext;
 
 /// Device DRAM, or host memory that the device reaches by DMA. Freed with the last owner; keeps its device open. Thread-safe
 /// (concurrent writes to the same bytes are the caller's to order).
@@ -88,14 +97,19 @@ class Device : public std::enable_shared_from_this<Device> {
                                                   std::uint64_t alignment = 64);
   Result<std::shared_ptr<Memory>> allocate_host(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category);
   Status copy(const Memory& from, std::uint64_t from_offset, Memory& to, std::uint64_t to_offset, std::uint64_t bytes);
+  /// The backend's clock; 0 when it has none. Nanoseconds.
   std::uint64_t clock_ns() const;
+  /// What programs on one core share (notification queues, their order); made when first asked for, lives as long as the device.
+  Result<CoreContext*> core_context(std::uint32_t core);
 
  private:
-  Device() = default;
+  Device();
   std::shared_ptr<Backend> backend_;
   opennrt_device_t* handle_ = nullptr;
   opennrt_device_info_t info_{};
   std::uint32_t number_ = 0;
+  std::mutex mutex_;                                                      ///< of contexts_
+  std::array<std::unique_ptr<CoreContext>, inf1::kCoresPerDevice> contexts_;
 };
 
 /// How an inference ended. core/api/status.cc maps it to NRT_STATUS.

@@ -15,7 +15,8 @@
 
 namespace opennrt::sim {
 
-/// SBUF and PSUM of one core, partition-major. Addresses of an instruction are checked against `limits` before use.
+/// SBUF and PSUM of one core, partition-major, each aligned to 4 bytes. Addresses of an instruction are checked against `limits`
+/// before use. Not owned.
 struct CoreMemory {
   std::byte* sbuf = nullptr;  ///< partition p at sbuf + p * limits.sbuf_bytes_per_partition
   std::byte* psum = nullptr;
@@ -35,7 +36,10 @@ struct Effect {
 };
 
 /// Carries out a compute instruction (kLoadStationary … kPartitionBroadcast): reads operands, writes the destination. Instructions
-/// that only synchronise are the chip's. Never throws, never touches memory outside `memory`.
+/// that only synchronise are the chip's: kIllegalInstruction here, as is what isa::validate refuses and a matmul whose K, M or
+/// type (int8 or not) is not that of `stationary`. kOutOfBounds when an operand leaves its memory. In both cases nothing was
+/// written. kNumerical: a NaN was written into a float type; the result is complete. Never throws, never touches memory outside
+/// `memory`. Threads may call it at the same time for different cores.
 Effect execute(const isa::Instruction& instruction, CoreMemory& memory, StationaryMatrix& stationary);
 
 /// Parameters of time, from simulator/chips/*.json (each with its source there).
@@ -49,6 +53,9 @@ struct CostModel {
   double int32_cost_factor = 1.0;
   std::uint32_t reciprocal_cycles_per_element = 8;
   std::uint32_t pe_load_cycles_floor = 64;
+  std::uint32_t tensor_tensor_cycles_per_element = 2;  ///< two sources share SBUF's read port
+  std::uint32_t reduce_bf16_elements_per_cycle = 2;    ///< tensor_reduce of bf16 into bf16
+  std::uint32_t partition_reduce_cycles_per_stage = 1; ///< per element and halving of the partitions (a tree)
 };
 
 /// Engine cycles from start to retirement (docs/fidelity.md gives the formulas). At least 1.

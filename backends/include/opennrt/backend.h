@@ -9,7 +9,8 @@
  * backends/null is the smallest, a template to copy.
  *
  * Return values: 0, or a negative errno as the kernel driver would return it. An operation that a device cannot do returns
- * -ENOTSUP; a function pointer after `device_close` may be NULL, which means the same.
+ * -ENOTSUP; a function pointer after `device_close` may be NULL, which means the same. In a child of the process that opened the
+ * backend every function returns -EACCES and changes nothing.
  * Threads: every function may be called from any thread, at the same time, unless its comment says otherwise.
  * Ownership: what a function hands out (backend, device, memory handle, mapping) is freed by its named counterpart, in
  * reverse order; device_close frees what the caller forgot. A backend never prints, never exits, never throws: it has
@@ -129,7 +130,7 @@ typedef struct {
 
 /** Device memory of one core: what is in use by this process and by all, and what could still be allocated. */
 typedef struct {
-    uint64_t used_by_process, used, capacity;
+    uint64_t used_by_process, used, capacity; /**< capacity - used: free DRAM of the device; cores share it */
 } opennrt_mem_stats_t;
 
 typedef enum { OPENNRT_QUEUE_TX = 0, OPENNRT_QUEUE_RX = 1, OPENNRT_QUEUE_COMPLETION = 2 } opennrt_queue_type_t;
@@ -192,7 +193,8 @@ typedef struct opennrt_backend_api {
                          uint32_t *available);
     int (*cores_release)(opennrt_backend_t *backend, const opennrt_core_map_t *cores);
     int (*core_holder)(opennrt_backend_t *backend, uint32_t core, opennrt_core_holder_t *holder);
-    /** Reader/writer lock of a core within its owner (NEURON_IOCTL_CRWL_*); uuid is the model's, 32 bytes. */
+    /** Reader/writer lock of a core within its owner (NEURON_IOCTL_CRWL_*); uuid is the model's, 32 bytes. Unlocking in write mode makes
+     *  the writer the first reader. -EALREADY: locked for writing, and the model is on the core already; -ENOENT: another model is. */
     int (*core_lock)(opennrt_device_t *device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t uuid[32]);
     int (*core_unlock)(opennrt_device_t *device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t uuid[32]);
 
@@ -237,7 +239,8 @@ typedef struct opennrt_backend_api {
     int (*event_set)(opennrt_device_t *device, uint32_t core, uint32_t event, uint32_t value);
 
     /* ---- notifications ---- */
-    /** Creates (or finds) a queue in host memory. `engine`: 0..3; 0 for OPENNRT_NQ_ERROR and OPENNRT_NQ_EVENT. */
+    /** Creates (or finds) a queue in host memory. `engine`: 0..3; 0 for OPENNRT_NQ_ERROR and OPENNRT_NQ_EVENT. `bytes`: a power of two;
+     *  a queue that is there keeps its size. After a reset of its core a queue starts again, empty, in the same memory. */
     int (*nq_init)(opennrt_device_t *device, uint32_t core, opennrt_nq_type_t type, uint32_t engine, uint32_t bytes,
                    opennrt_nq_t *queue);
     int (*nq_destroy)(opennrt_device_t *device, uint32_t core, opennrt_nq_type_t type, uint32_t engine);
@@ -251,13 +254,18 @@ typedef struct opennrt_backend_api {
     /* ---- time ---- */
     int (*clock)(opennrt_device_t *device, uint64_t *nanoseconds); /**< the device's clock, monotonic */
     /** Blocks until the device has written more than `seen` notification entries for `core` since its queues were made
-     *  (all types together): 0. -ETIMEDOUT: clock() has reached `deadline`, or a simulated device knows that nothing can
-     *  happen before it any more. NULL: the caller polls the queues and clock() itself. */
+     *  (all types together, queues that are there now): 0. -ETIMEDOUT: clock() has reached `deadline`, or a simulated device knows
+     *  that nothing can happen before it any more; clock() may then still be before it, so that one core's hang does not run into
+     *  other cores' deadlines. NULL: the caller polls the queues and clock() itself. */
     int (*wait)(opennrt_device_t *device, uint32_t core, uint64_t seen, uint64_t deadline);
 
     /* ---- counters that other processes can read (datastore of the driver) ---- */
     int (*counters_map)(opennrt_device_t *device, int32_t pid, void **address, size_t *bytes); /**< pid 0: this process, writable */
     int (*counters_unmap)(opennrt_device_t *device, void *address);
+
+    /** clock() when the first doorbell of the core was rung since somebody last returned from waiting for it. A simulated device
+     *  that fixes the order of admission (OPENNRT_SIM_DETERMINISTIC) may ring later than dma_queue_start is called. Optional. */
+    int (*work_started)(opennrt_device_t *device, uint32_t core, uint64_t *nanoseconds);
 } opennrt_backend_api_t;
 
 /** The one symbol of a backend. The table is static. Returns NULL when it cannot serve `abi_major`. */

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/sim/backend.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include "simulator/chip/config.h"
+
+namespace opennrt::driver {
+namespace {
+
+/// The process in which SystemC's kernel was built: a forked child has the kernel without its thread.
+std::atomic<pid_t> machine_pid{0};
+
+int to_errno(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kInvalidFile:
+      return -EINVAL;
+    case ErrorCode::kState:
+      return -EBUSY;
+    case ErrorCode::kResource:
+      return -ENOMEM;
+    default:
+      return -EIO;
+  }
+}
+
+}  // namespace
+
+Result<Config> Config::read(const opennrt_host_t& host) {
+  const auto value = [&](const char* name) {
+    const char* text = host.config != nullptr ? host.config(host.context, name) : nullptr;
+    return std::string(text != nullptr ? text : "");
+  };
+  Config config;
+  if (host.data_dir == nullptr)
+    return make_error(ErrorCode::kInvalidArgument, "data_dir of the host is NULL, expected a folder");
+  config.machine.chips_dir = std::string(host.data_dir) + "/chips";
+  if (std::string instance = value("OPENNRT_SIM_INSTANCE"); !instance.empty())
+    config.machine.instance = std::move(instance);
+  config.machine.trace_file = value("OPENNRT_SIM_TRACE");
+  config.machine.stats_file = value("OPENNRT_SIM_STATS");
+  config.runtime_dir = value("OPENNRT_RUNTIME_DIR");
+  if (!config.runtime_dir.empty() && config.runtime_dir.front() != '/') {
+    return make_error(ErrorCode::kInvalidArgument, "OPENNRT_RUNTIME_DIR is '{}', expected an absolute path",
+                      config.runtime_dir);
+  }
+  const std::string deterministic = value("OPENNRT_SIM_DETERMINISTIC");
+  if (deterministic == "1") {
+    config.deterministic = true;
+  } else if (!deterministic.empty() && deterministic != "0") {
+    return make_error(ErrorCode::kInvalidArgument, "OPENNRT_SIM_DETERMINISTIC is '{}', expected 0 or 1", deterministic);
+  }
+  auto chip = sim::load_chip_config(config.machine.chips_dir, config.machine.instance);
+  if (!chip) {
+    return with_context(chip.error(),
+                        fmt::format("OPENNRT_SIM_INSTANCE is '{}', expected inf1.xlarge, inf1.2xlarge, inf1.6xlarge "
+                                    "or inf1.24xlarge",
+                                    config.machine.instance));
+  }
+  config.machine.instance = chip->instance;
+  config.devices = chip->devices;
+  return config;
+}
+
+Backend::Backend(const opennrt_host_t* host, Config config)
+    : log_(host),
+      host_(host),
+      config_(std::move(config)),
+      pid_(::getpid()),
+      cores_(config_.runtime_dir, config_.machine.instance, config_.devices * config_.cores_per_device) {}
+
+Backend::~Backend() = default;
+
+int Backend::device_open(std::uint32_t number, Device*& device) {
+  device = nullptr;
+  if (number >= config_.devices) return -ENODEV;
+  const std::lock_guard guard(mutex_);
+  if (!platform_) {
+    if (const pid_t built = machine_pid.load(); built != 0 && built != ::getpid()) {
+      log_.error("device_open",
+                 "the simulated machine was built in process {}, which this process ({}) was forked from; open the "
+                 "runtime only after the fork",
+                 built, ::getpid());
+      return -EACCES;
+    }
+    sim::MachineConfig machine = config_.machine;
+    machine.log = [log = log_](int level, const std::string& text) { log.text(level, "simulator", text); };
+    machine_pid = ::getpid();
+    auto powered = sim::Machine::power_on(machine);
+    if (!powered) {
+      log_.error("device_open", "{}", powered.error().message);
+      return to_errno(powered.error().code);
+    }
+    platform_ = std::make_unique<Platform>(host_, std::move(*powered), config_.deterministic);
+  }
+  Opened& opened = devices_[number];
+  if (!opened.device) opened.device = std::make_unique<Device>(*platform_, number);
+  ++opened.users;
+  device = opened.device.get();
+  return 0;
+}
+
+void Backend::device_close(Device* device) {
+  const std::lock_guard guard(mutex_);
+  const auto it = devices_.find(device->number());
+  if (it != devices_.end() && --it->second.users == 0) devices_.erase(it);
+}
+
+}  // namespace opennrt::driver

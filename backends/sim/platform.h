@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all devices of one backend share: the machine, the host memory that its chips may reach, and who may go next.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "backends/sim/admission.h"
+#include "backends/sim/log.h"
+#include "simulator/machine.h"
+
+namespace opennrt::driver {
+
+/// Which host addresses belong to a live allocation: what the kernel driver's ndma_validate_pa asks before it lets a
+/// descriptor into a ring (aws-neuron-driver v1/neuron_dhal_v1.c, neuron_dma.c). Thread-safe.
+class HostIndex {
+ public:
+  void add(std::uint64_t bus_address, std::uint64_t bytes);
+  void remove(std::uint64_t bus_address);
+  bool contains(std::uint64_t bus_address, std::uint64_t bytes) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, std::uint64_t> ranges_;
+};
+
+struct Platform {
+  Log log;
+  std::unique_ptr<sim::Machine> machine;
+  HostIndex host_index;
+  Admission admission;
+
+  Platform(const opennrt_host_t* host, std::unique_ptr<sim::Machine> powered, bool deterministic)
+      : log(host), machine(std::move(powered)), admission(*machine, deterministic, log) {}
+
+  /// Runs until `condition`, until `deadline_ns`, or until nothing can happen any more. The machine moves time to the
+  /// end of a
+  /// run that went idle; it is run in slices so that one core's hang does not push the clock past its neighbours'
+  /// deadlines.
+  sim::Ran run(const std::function<bool()>& condition, std::uint64_t deadline_ns) const;
+};
+
+/// Zeroed pages of this process that every chip reaches by DMA, for as long as the object lives. The platform must
+/// outlive it.
+class HostPages {
+ public:
+  /// Null: the system has no memory left.
+  static std::unique_ptr<HostPages> allocate(Platform& platform, std::uint64_t bytes);
+  ~HostPages();
+  HostPages(const HostPages&) = delete;
+  HostPages& operator=(const HostPages&) = delete;
+
+  std::byte* data() const { return data_; }
+  std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t device_address() const;  ///< as a descriptor takes it
+
+ private:
+  HostPages(Platform& platform, std::byte* data, std::uint64_t bytes, std::uint64_t bus_address);
+  Platform& platform_;
+  std::byte* data_;
+  std::uint64_t bytes_, bus_address_;
+};
+
+/// A buffer of the caller, reachable by DMA while the object lives (the driver's zero-copy path, neuron_dma.c).
+class PinnedBuffer {
+ public:
+  PinnedBuffer(Platform& platform, void* buffer, std::uint64_t bytes);
+  ~PinnedBuffer();
+  PinnedBuffer(const PinnedBuffer&) = delete;
+  PinnedBuffer& operator=(const PinnedBuffer&) = delete;
+  std::uint64_t device_address() const;
+  bool valid() const { return bus_address_ != 0; }  ///< false: the bus has no addresses left
+
+ private:
+  Platform& platform_;
+  std::uint64_t bus_address_;
+};
+
+}  // namespace opennrt::driver

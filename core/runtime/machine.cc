@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/runtime/machine.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <system_error>
+
+#include "core/isa/inf1.h"
+#include "core/observe/log.h"
+#include "core/runtime/paths.h"
+
+namespace opennrt {
+namespace {
+
+constexpr const char* kFirstNeuronDevice = "/dev/neuron0";
+constexpr const char* kAllocateFunction = "nrt_allocate_neuron_cores";  // as the SDK's documentation shows the line
+
+using observe::Component;
+using observe::Level;
+
+/// The plug-in's file in the first folder of OPENNRT_BACKEND_PATH that has it, else the name for the library's own folder.
+std::string resolve_backend(const Configuration& configuration, const std::string& name_or_path) {
+  if (name_or_path.find('/') != std::string::npos) return name_or_path;
+  for (const std::string& folder : configuration.backend_path) {
+    const std::filesystem::path file = std::filesystem::path(folder) / ("libopennrt_backend_" + name_or_path + ".so");
+    std::error_code error;
+    if (std::filesystem::exists(file, error)) return file.string();
+  }
+  return name_or_path;
+}
+
+void set_bit(opennrt_core_map_t& map, std::uint32_t core) { map.bits[core / 64] |= std::uint64_t{1} << (core % 64); }
+bool has_bit(const opennrt_core_map_t& map, std::uint32_t core) { return ((map.bits[core / 64] >> (core % 64)) & 1) != 0; }
+
+}  // namespace
+
+Result<BackendChoice> choose_backend(const Configuration& configuration, bool neuron_device_present) {
+  if (!configuration.backend.empty()) {
+    if (configuration.backend == "neuron" && !neuron_device_present) {
+      return make_error(ErrorCode::kDeviceGone,
+                        "This instance has no neuron devices: OPENNRT_BACKEND is \"neuron\", and {} does not exist. Please check that "
+                        "the Neuron driver is installed and loaded, or set OPENNRT_BACKEND=sim", kFirstNeuronDevice);
+    }
+    return BackendChoice{configuration.backend, ""};
+  }
+  if (neuron_device_present) return BackendChoice{"neuron", ""};
+  return BackendChoice{"sim", fmt::format("{} does not exist, so models run on the simulated Inferentia. Set OPENNRT_BACKEND=sim to "
+                                          "choose it without this line, or OPENNRT_BACKEND=neuron to insist on a device",
+                                          kFirstNeuronDevice)};
+}
+
+void Machine::host_log(void*, opennrt_log_level_t level, const char* function, const char* text) {
+  observe::write(Component::kTdrv, static_cast<Level>(level), function == nullptr ? "" : function, text == nullptr ? "" : text);
+}
+
+bool Machine::host_log_enabled(void*, opennrt_log_level_t level) {
+  return observe::enabled(Component::kTdrv, static_cast<Level>(level));
+}
+
+const char* Machine::host_config(void* context, const char* name) {
+  return name == nullptr ? nullptr : static_cast<Machine*>(context)->configuration_.get(name);
+}
+
+Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Detail detail) {
+  const Result<BackendChoice> choice = choose_backend(configuration, access(kFirstNeuronDevice, F_OK) == 0);
+  if (!choice) return tl::unexpected(choice.error());
+  static std::atomic<bool> told{false};
+  if (!choice->notice.empty() && !told.exchange(true)) observe::write_notice(Component::kNrt, "nrt_init", choice->notice);
+
+  std::unique_ptr<Machine> machine(new Machine);
+  machine->configuration_ = std::move(configuration);
+  machine->host_ = {sizeof(opennrt_host_t), machine.get(), &host_log, &host_log_enabled, &host_config,
+                    library_paths().data_dir.c_str()};
+  auto backend = umd::Backend::open(resolve_backend(machine->configuration_, choice->name_or_path), library_paths().backend_dir,
+                                    machine->host_);
+  if (!backend) {
+    if (choice->name_or_path == "neuron") {
+      return with_context(backend.error(), fmt::format("{} exists, but the backend for it is not there; set OPENNRT_BACKEND=sim to run "
+                                                       "on the simulated Inferentia", kFirstNeuronDevice));
+    }
+    return tl::unexpected(backend.error());
+  }
+  machine->backend_ = std::move(*backend);
+
+  std::vector<std::uint32_t> numbers(OPENNRT_MAX_DEVICES);
+  std::uint32_t count = OPENNRT_MAX_DEVICES;
+  const opennrt_backend_api_t& api = machine->backend_->api();
+  if (const int error = api.devices(machine->backend_->handle(), numbers.data(), &count); error != 0) {
+    return make_error(ErrorCode::kDeviceGone, "backend {} cannot enumerate its devices: {}", machine->backend_->name(),
+                      std::strerror(-error));
+  }
+  if (count == 0) {
+    return make_error(ErrorCode::kDeviceGone, "This instance has no neuron devices: backend {} sees none", machine->backend_->name());
+  }
+  if (count > OPENNRT_MAX_DEVICES) {
+    return make_error(ErrorCode::kDeviceGone, "backend {} has {} devices, expected at most {}", machine->backend_->name(), count,
+                      OPENNRT_MAX_DEVICES);
+  }
+  numbers.resize(count);
+  if (detail == Detail::kCoreCount && api.core_holder != nullptr) {
+    // No device has more than four cores (umd refuses others): when the last one that there can be is there, all are.
+    const std::uint32_t most = count * inf1::kCoresPerDevice;
+    opennrt_core_holder_t holder{};
+    if (most <= OPENNRT_MAX_CORES && api.core_holder(machine->backend_->handle(), most - 1, &holder) == 0) {
+      machine->total_cores_ = most;
+      return machine;
+    }
+  }
+  if (const Status opened = machine->open_devices(numbers); !opened) return tl::unexpected(opened.error());
+  return machine;
+}
+
+Status Machine::open_devices(const std::vector<std::uint32_t>& numbers) {
+  for (const std::uint32_t number : numbers) {
+    auto device = umd::Device::open(backend_, number);
+    if (!device) return tl::unexpected(device.error());
+    const opennrt_device_info_t& info = (*device)->info();
+    if (!cores_.empty() && info.first_core != cores_.back().machine_number + 1) {
+      return make_error(ErrorCode::kInvalidArgument, "Neuron cores are not contiguous: device {} begins with nc{}, expected nc{}", number,
+                        info.first_core, cores_.back().machine_number + 1);
+    }
+    if (info.first_core > OPENNRT_MAX_CORES - info.core_count) {
+      return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number, info.core_count,
+                        info.first_core, OPENNRT_MAX_CORES);
+    }
+    for (std::uint32_t c = 0; c < info.core_count; ++c) cores_.push_back({*device, c, info.first_core + c});
+    devices_.push_back(std::move(*device));
+  }
+  total_cores_ = static_cast<std::uint32_t>(cores_.size());
+  return {};
+}
+
+Machine::~Machine() {
+  cores_.clear();
+  devices_.clear();  // before the cores become somebody else's
+  if (holds_cores_ && backend_->api().cores_release != nullptr) {
+    if (const int error = backend_->api().cores_release(backend_->handle(), &reserved_); error != 0) {
+      observe::log(Component::kNrt, Level::kError, kAllocateFunction, "releasing the NeuronCores failed: {}", std::strerror(-error));
+    }
+  }
+  backend_.reset();
+}
+
+std::string Machine::instance_type() const {
+  const char* text = devices_.front()->info().instance_type;
+  return std::string(text, strnlen(text, sizeof(devices_.front()->info().instance_type)));
+}
+
+Result<std::uint32_t> Machine::count(const CoreRequest& request) const {
+  const std::uint32_t total = total_cores_;
+  switch (request.kind) {
+    case CoreRequest::Kind::kAll: return total;
+    case CoreRequest::Kind::kAny: return request.count;
+    case CoreRequest::Kind::kRange:
+      if (request.last >= total) {
+        return make_error(ErrorCode::kInvalidArgument, "NEURON_RT_VISIBLE_CORES asks for nc{}-nc{}, expected cores of this instance, "
+                                                       "nc0-nc{}", request.first, request.last, total - 1);
+      }
+      return request.count;
+  }
+  return make_error(ErrorCode::kInternal, "unknown kind of core request");
+}
+
+std::string Machine::holders(std::uint32_t first, std::uint32_t last) const {
+  if (backend_->api().core_holder == nullptr) return "";
+  struct Held {
+    std::string command;
+    std::string cores;
+  };
+  std::map<std::int32_t, Held> by_pid;
+  for (std::uint32_t i = first; i <= last; ++i) {
+    opennrt_core_holder_t holder{};
+    if (backend_->api().core_holder(backend_->handle(), cores_[i].machine_number, &holder) != 0 || holder.pid == 0) continue;
+    Held& held = by_pid[holder.pid];
+    held.command.assign(holder.command, strnlen(holder.command, sizeof(holder.command)));
+    held.cores += fmt::format("{}nc{}", held.cores.empty() ? "" : ",", i);
+  }
+  std::string text;
+  for (const auto& [pid, held] : by_pid) text += fmt::format("{}{} by pid {} ({})", text.empty() ? "" : ", ", held.cores, pid, held.command);
+  return text.empty() ? "" : " - held: " + text;
+}
+
+Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
+  const Result<std::uint32_t> wanted = count(request);
+  if (!wanted) return tl::unexpected(wanted.error());
+  const auto total = static_cast<std::uint32_t>(cores_.size());
+  const bool range = request.kind != CoreRequest::Kind::kAny;
+  const std::uint32_t first = request.kind == CoreRequest::Kind::kRange ? request.first : 0;
+  const std::uint32_t last = request.kind == CoreRequest::Kind::kRange ? request.last : total - 1;
+
+  opennrt_core_map_t taken{};
+  std::uint32_t available = total;
+  int error = 0;
+  if (*wanted > total) {
+    error = -EBUSY;
+  } else if (backend_->api().cores_reserve == nullptr) {
+    for (std::uint32_t i = first; i < first + *wanted; ++i) set_bit(taken, cores_[i].machine_number);
+  } else {
+    error = backend_->api().cores_reserve(backend_->handle(), *wanted, cores_[first].machine_number, cores_[last].machine_number, &taken,
+                                          &available);
+  }
+  if (error == -EBUSY) {
+    const std::string requested = range ? fmt::format("nc{}-nc{}", first, last) : std::to_string(*wanted);
+    const std::string line = fmt::format("NeuronCore(s) not available - Requested:{} Available:{}{}", requested, available,
+                                         holders(first, last));
+    observe::write(Component::kNrt, Level::kError, kAllocateFunction, line);
+    return make_error(ErrorCode::kResource, "{}", line);
+  }
+  if (error != 0) {
+    return make_error(ErrorCode::kDeviceGone, "backend {} cannot reserve {} NeuronCores: {}", backend_->name(), *wanted,
+                      std::strerror(-error));
+  }
+  holds_cores_ = true;
+  reserved_ = taken;
+  std::vector<Core> mine;
+  for (const Core& core : cores_) {
+    if (has_bit(taken, core.machine_number)) mine.push_back(core);
+  }
+  return mine;
+}
+
+}  // namespace opennrt

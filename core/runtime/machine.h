@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The machine as this process sees it through a backend: its devices, its NeuronCores, and who may use them.
+#pragma once
+
+#include <opennrt/backend.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/common/error.h"
+#include "core/runtime/config.h"
+#include "core/umd/umd.h"
+
+namespace opennrt {
+
+/// One NeuronCore.
+struct Core {
+  std::shared_ptr<umd::Device> device;
+  std::uint32_t device_core = 0;     ///< number within the device
+  std::uint32_t machine_number = 0;  ///< number within the machine, as the driver counts
+};
+
+/// Which backend a configuration means, and what has to be said about it.
+struct BackendChoice {
+  std::string name_or_path;
+  std::string notice;  ///< empty, or the console warning that the simulator stands in
+};
+/// `neuron_device_present`: /dev/neuron0 exists. kDeviceGone: "neuron" was asked for and there is no device.
+Result<BackendChoice> choose_backend(const Configuration& configuration, bool neuron_device_present);
+
+/// A backend, opened, with its devices. Closing is the destructor. Thread-safe.
+class Machine {
+ public:
+  /// kCoreCount: no device is opened if the backend can say without how many cores there are; then only total_cores(), count(),
+  /// backend() and configuration() mean something. A simulator is not built for that, and so the process may fork afterwards.
+  enum class Detail { kCoreCount, kDevices };
+  static Result<std::unique_ptr<Machine>> open(Configuration configuration, Detail detail = Detail::kDevices);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  const Configuration& configuration() const { return configuration_; }
+  const umd::Backend& backend() const { return *backend_; }
+  const std::vector<std::shared_ptr<umd::Device>>& devices() const { return devices_; }
+  const std::vector<Core>& cores() const { return cores_; }  ///< all that this process can see, ascending
+  std::uint32_t total_cores() const { return total_cores_; }
+  std::string instance_type() const;
+
+  /// Takes cores for this process (requirements B1 to B6). kResource with the documented line when they are not free,
+  /// kInvalidArgument when the machine does not have them. The destructor gives them back.
+  Result<std::vector<Core>> reserve(const CoreRequest& request);
+  /// How many cores a request means on this machine.
+  Result<std::uint32_t> count(const CoreRequest& request) const;
+
+ private:
+  Machine() = default;
+  Status open_devices(const std::vector<std::uint32_t>& numbers);
+  std::string holders(std::uint32_t first, std::uint32_t last) const;
+  static void host_log(void* context, opennrt_log_level_t level, const char* function, const char* text);
+  static bool host_log_enabled(void* context, opennrt_log_level_t level);
+  static const char* host_config(void* context, const char* name);
+
+  Configuration configuration_;
+  opennrt_host_t host_{};
+  std::shared_ptr<umd::Backend> backend_;
+  std::vector<std::shared_ptr<umd::Device>> devices_;
+  std::vector<Core> cores_;
+  std::uint32_t total_cores_ = 0;
+  opennrt_core_map_t reserved_{};
+  bool holds_cores_ = false;
+};
+
+}  // namespace opennrt

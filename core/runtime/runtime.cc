@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/runtime/runtime.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/neff/neff.h"
+#include "core/observe/log.h"
+
+namespace opennrt {
+namespace {
+
+using observe::Component;
+using observe::Level;
+
+/// Whether this machine can run what is in the file (requirements E1, E4; docs/isa.md).
+Status check_runnable(const neff::Neff& neff, const opennrt_device_info_t& device, std::size_t cores) {
+  if (neff.subgraphs.empty()) return make_error(ErrorCode::kInvalidFile, "NEFF has no subgraph, expected one");
+  const neff::Subgraph& subgraph = neff.subgraphs.front();
+  if (neff.target != neff::kTarget || subgraph.isa_version == 0) {
+    return make_error(ErrorCode::kUnsupported,
+                      "Unsupported hardware operator codes found in neff: its kelf is for target \"{}\" with instruction set version {}, "
+                      "expected \"{}\" and the open instruction set, version 1 to {}", neff.target, subgraph.isa_version, neff::kTarget,
+                      device.open_isa_version);
+  }
+  if (subgraph.isa_version > device.open_isa_version) {
+    return make_error(ErrorCode::kUnsupported,
+                      "Unsupported hardware operator codes found in neff: it is of version {} of the open instruction set, the device "
+                      "executes {}", subgraph.isa_version,
+                      device.open_isa_version == 0 ? "another one" : fmt::format("up to version {}", device.open_isa_version));
+  }
+  if (neff.subgraphs.size() > cores) {
+    return make_error(ErrorCode::kNotEnoughCores, "NEFF has {} subgraphs and needs as many NeuronCores, this process has {}",
+                      neff.subgraphs.size(), cores);
+  }
+  if (neff.subgraphs.size() > 1) {
+    return make_error(ErrorCode::kUnsupported, "NEFF has {} subgraphs, expected 1: pipelines over several NeuronCores are not served in "
+                                               "this release", neff.subgraphs.size());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> Runtime::open(Configuration configuration) {
+  std::unique_ptr<Runtime> runtime(new Runtime);
+  auto machine = Machine::open(std::move(configuration));
+  if (!machine) return tl::unexpected(machine.error());
+  runtime->machine_ = std::move(*machine);
+  auto cores = runtime->machine_->reserve(runtime->machine_->configuration().cores);
+  if (!cores) return tl::unexpected(cores.error());
+  runtime->cores_ = std::move(*cores);
+  runtime->loads_.assign(runtime->cores_.size(), 0);
+  runtime->log_information();
+  return runtime;
+}
+
+void Runtime::log_information() const {
+  if (!observe::enabled(Component::kNrt, Level::kInfo)) return;
+  const auto line = [](const std::string& text) { observe::write(Component::kNrt, Level::kInfo, "nrt_infodump", text); };
+  line("Neuron runtime information - please include in any support request:");
+  line("------------->8------------[ cut here ]------------>8-------------");
+  line(fmt::format("NRT version: OpenNRT {} ({})", OPENNRT_VERSION, OPENNRT_GIT_HASH));
+  utsname system{};
+  if (uname(&system) == 0) {
+    line(fmt::format("Kernel: {} {} {} {}", system.sysname, system.release, system.version, system.machine));
+    line(fmt::format("Nodename: {}", system.nodename));
+  }
+  opennrt_driver_version_t driver{};
+  const umd::Backend& backend = machine_->backend();
+  const bool has_version = backend.api().version != nullptr && backend.api().version(backend.handle(), &driver) == 0;
+  const std::string driver_text(driver.text, strnlen(driver.text, sizeof(driver.text)));
+  line(fmt::format("Driver version: {}", has_version ? driver_text : "unknown"));
+  line(fmt::format("Backend: {} - {}", backend.name(), backend.api().description == nullptr ? "" : backend.api().description));
+  line(fmt::format("Instance: {}, {} devices, {} NeuronCores", machine_->instance_type(), machine_->devices().size(),
+                   machine_->cores().size()));
+  std::string visible;
+  for (const Core& core : cores_) visible += fmt::format("{}{}", visible.empty() ? "" : ", ", core.machine_number);
+  line(fmt::format("Visible cores: {}", visible));
+  line("Environment:");
+  for (const auto& [name, value] : machine_->configuration().variables) line(fmt::format("  {}={}", name, value));
+  line("-------------8<-----------[ cut to here ]-----------8<------------");
+}
+
+Result<Core> Runtime::core(std::int64_t vnc, const char* what) const {
+  if (vnc < 0 || static_cast<std::uint64_t>(vnc) >= cores_.size()) {
+    return make_error(ErrorCode::kInvalidArgument, "{} is {}, expected a NeuronCore of this process, 0 to {}", what, vnc,
+                      cores_.size() - 1);
+  }
+  return cores_[static_cast<std::size_t>(vnc)];
+}
+
+Result<std::vector<Placement>> Runtime::place(std::int32_t vnc, std::uint32_t replicas) {
+  const auto total = static_cast<std::uint32_t>(cores_.size());
+  if (vnc < -1 || (vnc >= 0 && static_cast<std::uint32_t>(vnc) >= total)) {
+    return make_error(ErrorCode::kInvalidArgument, "vnc is {}, expected -1 or a NeuronCore of this process, 0 to {}", vnc, total - 1);
+  }
+  const std::uint32_t room = vnc < 0 ? total : total - static_cast<std::uint32_t>(vnc);
+  if (replicas > room) {
+    return make_error(ErrorCode::kNotEnoughCores, "{} NeuronCores are asked for from {}, this process has {}", replicas,
+                      vnc < 0 ? "any" : fmt::format("nc{}", vnc), room);
+  }
+  const std::lock_guard lock(mutex_);
+  std::uint32_t first = vnc < 0 ? 0 : static_cast<std::uint32_t>(vnc);
+  if (vnc < 0) {
+    const auto load_of = [&](std::uint32_t begin) {
+      std::uint64_t sum = 0;
+      for (std::uint32_t i = 0; i < replicas; ++i) sum += loads_[begin + i];
+      return sum;
+    };
+    for (std::uint32_t begin = 1; begin + replicas <= total; ++begin) {
+      if (load_of(begin) < load_of(first)) first = begin;
+    }
+  }
+  std::vector<Placement> placements;
+  for (std::uint32_t i = first; i < first + replicas; ++i) {
+    ++loads_[i];
+    placements.push_back({i, cores_[i]});
+  }
+  return placements;
+}
+
+void Runtime::forget(std::span<const std::uint32_t> vncs) {
+  const std::lock_guard lock(mutex_);
+  for (const std::uint32_t vnc : vncs) --loads_[vnc];
+}
+
+Result<std::shared_ptr<Model>> Runtime::load(std::span<const std::byte> bytes, std::int32_t vnc, std::int32_t vnc_count) {
+  if (vnc_count == 0 || vnc_count < -1) {
+    return make_error(ErrorCode::kInvalidArgument, "vnc_count is {}, expected -1 or a number of replicas from 1", vnc_count);
+  }
+  // The model's variables are read now, not at nrt_init (configuration-guide.rst and nrt-developer-guide.rst of the SDK).
+  const auto configuration = ModelConfiguration::parse(read_environment());
+  if (!configuration) return tl::unexpected(configuration.error());
+  neff::ParseOptions options;
+  options.validate_hash = configuration->validate_hash;
+  const Result<neff::Neff> neff = neff::parse(bytes, options);
+  if (!neff) return tl::unexpected(neff.error());
+  for (const std::string& notice : neff->notices) observe::log(Component::kNmgr, Level::kWarn, "nrt_load", "{}", notice);
+  if (const Status runnable = check_runnable(*neff, cores_.front().device->info(), cores_.size()); !runnable) {
+    return tl::unexpected(runnable.error());
+  }
+  const auto placements = place(vnc, vnc_count < 0 ? 1 : static_cast<std::uint32_t>(vnc_count));
+  if (!placements) return tl::unexpected(placements.error());
+  auto model = Model::load(*neff, *placements, *configuration);
+  if (!model) {
+    std::vector<std::uint32_t> vncs;
+    for (const Placement& placement : *placements) vncs.push_back(placement.vnc);
+    forget(vncs);
+    return model;
+  }
+  observe::log(Component::kNmgr, Level::kInfo, "nrt_load", "model \"{}\" is loaded on nc{}, {} replicas", (*model)->name(),
+               (*model)->vnc(), (*model)->vncs().size());
+  return model;
+}
+
+void Runtime::unload(Model& model) {
+  model.unload();
+  forget(model.vncs());
+}
+
+Result<opennrt_mem_stats_t> Runtime::memory_stats(std::uint32_t vnc) const {
+  const Result<Core> found = core(vnc, "vnc");
+  if (!found) return tl::unexpected(found.error());
+  const umd::Device& device = *found->device;
+  if (device.api().mem_stats == nullptr) return make_error(ErrorCode::kUnsupported, "backend {} does not account memory", machine_->backend().name());
+  opennrt_mem_stats_t stats{};
+  if (const int error = device.api().mem_stats(device.handle(), found->device_core, &stats); error != 0) {
+    return make_error(ErrorCode::kHardware, "device memory of nc{} cannot be read: {}", vnc, std::strerror(-error));
+  }
+  return stats;
+}
+
+}  // namespace opennrt

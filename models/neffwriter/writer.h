@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A subgraph as a NEFF file, in the profile of core/neff/README.md.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/neff/neff.h"
+
+namespace opennrt::compile {
+
+/// The file's bytes. Deterministic: order, times and owners of the archive's members are fixed, the uuid follows from the contents.
+/// kInternal when the archive cannot be written (memory).
+Result<std::vector<std::byte>> write_neff(const neff::Subgraph& subgraph, const std::string& name);
+
+}  // namespace opennrt::compile

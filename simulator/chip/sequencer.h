@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One engine of a core as time sees it: takes instructions from its FIFO, waits, is busy, retires. What an instruction computes
+// is in simulator/engines.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/isa/isa.h"
+#include "simulator/chip/context.h"
+#include "simulator/chip/unit.h"
+
+namespace opennrt::sim {
+
+class Core;
+
+/// Somebody who waits for room in a FIFO.
+class FifoWriter {
+ public:
+  virtual ~FifoWriter() = default;
+  virtual void fifo_has_room() = 0;
+};
+
+class Sequencer : public Unit {
+ public:
+  Sequencer(const char* name, Context& context, Core& core, isa::Engine engine);
+
+  // ---- the FIFO, as DMA and BAR2 write it ----
+  std::uint32_t fifo_room() const;
+  /// Bytes beyond fifo_room() are dropped.
+  void fifo_push(std::span<const std::byte> data);
+  /// Calls writer.fifo_has_room() once, when `bytes` (at most the FIFO's size) fit.
+  void fifo_wait(FifoWriter& writer, std::uint32_t bytes);
+  void fifo_forget(FifoWriter& writer);
+
+  void semaphore_changed(std::uint32_t semaphore);
+  void event_changed(std::uint32_t event);
+  void reset();
+  std::string describe() const;
+
+ protected:
+  void activate() override;
+
+ private:
+  enum class State { kEmpty, kWaitSemaphore, kWaitEvent, kBusy, kHalted };
+  struct Waiting {
+    FifoWriter* writer;
+    std::uint32_t bytes;
+  };
+
+  bool fetch();
+  bool may_start();
+  void start();
+  void retire();
+  void halt(inf1::chosen::ErrorNotification error, const std::string& reason);
+  void end_wait(std::uint64_t& counter);
+  void pop(std::span<std::byte> to);
+
+  Context& context_;
+  Core& core_;
+  const isa::Engine engine_;
+  State state_ = State::kEmpty;
+  isa::Instruction current_;
+  std::uint32_t fetched_ = 0;       ///< instructions since reset; the current one has index fetched_ - 1
+  std::uint64_t since_ps_ = 0;      ///< when the present state began
+  std::string halt_reason_;
+  std::vector<std::byte> fifo_;     ///< a ring, allocated with the first instruction
+  std::uint32_t fifo_read_ = 0, fifo_bytes_ = 0;
+  std::vector<Waiting> waiting_;
+};
+
+/// True when a valid opcode's operand reaches outside SBUF or PSUM; tells kOutOfBounds from other reasons to refuse an
+/// instruction.
+bool out_of_bounds(const isa::Instruction& instruction, const isa::Limits& limits);
+
+}  // namespace opennrt::sim

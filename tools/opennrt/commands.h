@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The commands of `opennrt`. Each prints its result on stdout and returns its failure; main.cc prints that on stderr.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/common/error.h"
+
+namespace opennrt::client {
+struct SimStats;
+}
+
+namespace opennrt::tool {
+
+struct CompileOptions {
+  std::string model, output, auto_cast = "none", name;
+};
+Status compile(const CompileOptions& options);
+
+Status neff_info(const std::string& file);
+
+struct UnpackOptions {
+  std::string file, folder;
+};
+/// Writes the payload's files into a folder that is empty or not there yet, and nowhere else.
+Status neff_unpack(const UnpackOptions& options);
+
+struct DisasmOptions {
+  std::string file, engine, subgraph;  ///< empty: all
+};
+Status neff_disasm(const DisasmOptions& options);
+
+struct RunOptions {
+  std::string model, output_dir;
+  std::vector<std::string> inputs;  ///< name=file.npy
+  bool zero_inputs = false;
+  int core = -1;
+  int repeat = 1;
+};
+Status run(const RunOptions& options);
+
+struct BenchOptions {
+  std::string model;
+  std::uint32_t threads = 1, copies = 1;
+  double seconds = 2;
+  std::optional<std::uint64_t> iterations;  ///< in all, over all threads; replaces `seconds`
+};
+Status bench(const BenchOptions& options);
+
+struct StatsOptions {
+  std::string file;
+  std::optional<std::uint64_t> inferences;  ///< the run's, for time per inference
+};
+/// Shows the summary that the simulator writes (OPENNRT_SIM_STATS).
+Status stats(const StatsOptions& options);
+
+/// One line: simulated time per inference.
+void print_latency(const client::SimStats& stats, std::uint64_t inferences);
+
+Status version();
+
+}  // namespace opennrt::tool

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+
+#include "tools/opennrt/commands.h"
+
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+using opennrt::Status;
+
+/// One line, whatever the message holds: a file's name or contents may carry line breaks and control characters.
+int fail(int code, std::string message) {
+  std::replace_if(message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  fmt::print(stderr, "opennrt: error: {}\n", message);
+  return code;
+}
+
+void add_compile(CLI::App& app, std::function<Status()>& action) {
+  auto* command = app.add_subcommand("compile", "Compile an ONNX model to a NEFF");
+  auto options = std::make_shared<opennrt::tool::CompileOptions>();
+  command->add_option("model", options->model, "ONNX file")->required()->type_name("MODEL.onnx");
+  command->add_option("-o,--output", options->output, "NEFF to write")->required()->type_name("FILE");
+  command->add_option("--auto-cast", options->auto_cast, "What is computed in bfloat16: nothing, matrix products, all")
+      ->check(CLI::IsMember({"none", "matmult", "all"}))
+      ->type_name("none|matmult|all")
+      ->default_str("none");
+  command->add_option("--name", options->name, "Name of the NEFF (default: the graph's)");
+  command->callback([options, &action] { action = [options] { return opennrt::tool::compile(*options); }; });
+}
+
+void add_neff(CLI::App& app, std::function<Status()>& action) {
+  auto* group = app.add_subcommand("neff", "Look into a NEFF");
+  group->require_subcommand(1);
+
+  auto* info = group->add_subcommand("info", "Header, tensors, variables, queues and instructions");
+  auto file = std::make_shared<std::string>();
+  info->add_option("file", *file, "NEFF")->required()->type_name("FILE.neff");
+  info->callback([file, &action] { action = [file] { return opennrt::tool::neff_info(*file); }; });
+
+  auto* unpack = group->add_subcommand("unpack", "Write the files of the payload into a folder");
+  auto unpack_options = std::make_shared<opennrt::tool::UnpackOptions>();
+  unpack->add_option("file", unpack_options->file, "NEFF")->required()->type_name("FILE.neff");
+  unpack->add_option("-d,--output-dir", unpack_options->folder, "Folder, empty or not there yet (default: the file's name)")
+      ->type_name("DIR");
+  unpack->callback([unpack_options, &action] {
+    action = [unpack_options] { return opennrt::tool::neff_unpack(*unpack_options); };
+  });
+
+  auto* disasm = group->add_subcommand("disasm", "Instructions as text, with the DMA transfers that they trigger");
+  auto disasm_options = std::make_shared<opennrt::tool::DisasmOptions>();
+  disasm->add_option("file", disasm_options->file, "NEFF")->required()->type_name("FILE.neff");
+  disasm->add_option("--engine", disasm_options->engine, "Only this engine")
+      ->check(CLI::IsMember({"pe", "act", "pool"}))
+      ->type_name("pe|act|pool");
+  disasm->add_option("--subgraph", disasm_options->subgraph, "Only this subgraph")->type_name("NAME");
+  disasm->callback([disasm_options, &action] {
+    action = [disasm_options] { return opennrt::tool::neff_disasm(*disasm_options); };
+  });
+}
+
+void add_run(CLI::App& app, std::function<Status()>& action) {
+  auto* command = app.add_subcommand("run", "Run a NEFF once and write its outputs as .npy files");
+  auto options = std::make_shared<opennrt::tool::RunOptions>();
+  command->add_option("model", options->model, "NEFF")->required()->type_name("MODEL.neff");
+  // One value per --input, so that the model may also be named after it.
+  command->add_option("-i,--input", options->inputs, "Contents of an input tensor; once per input")
+      ->type_name("NAME=FILE.npy")
+      ->allow_extra_args(false);
+  command->add_flag("--zero-inputs", options->zero_inputs, "Inputs that are not given are zero");
+  command->add_option("-d,--output-dir", options->output_dir, "Folder for <tensor>.npy of each output")->type_name("DIR");
+  command->add_option("--core", options->core, "NeuronCore of this process (default: the runtime chooses)")
+      ->check(CLI::Range(0, 1023))
+      ->type_name("N");
+  command->add_option("--repeat", options->repeat, "Execute so often (nrt_execute_repeat)")
+      ->check(CLI::Range(1, 1000000000))
+      ->type_name("N")
+      ->default_str("1");
+  command->callback([options, &action] { action = [options] { return opennrt::tool::run(*options); }; });
+}
+
+void add_bench(CLI::App& app, std::function<Status()>& action) {
+  auto* command = app.add_subcommand("bench", "Measure wall time per inference and throughput");
+  auto options = std::make_shared<opennrt::tool::BenchOptions>();
+  command->add_option("model", options->model, "NEFF")->required()->type_name("MODEL.neff");
+  command->add_option("--threads", options->threads, "Submitting threads")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->default_str("1");
+  command->add_option("--copies", options->copies, "Copies of the model, one per NeuronCore; threads are spread over them")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->default_str("1");
+  auto* seconds = command->add_option("--seconds", options->seconds, "Measure so long")
+                      ->check(CLI::Range(0.001, 86400.0))
+                      ->type_name("S")
+                      ->default_str("2");
+  command->add_option("--iterations", options->iterations, "Measure so many inferences instead")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1000000000}))
+      ->type_name("N")
+      ->excludes(seconds);
+  command->callback([options, &action] { action = [options] { return opennrt::tool::bench(*options); }; });
+}
+
+void add_stats(CLI::App& app, std::function<Status()>& action) {
+  auto* command = app.add_subcommand("stats", "Show a summary that the simulator wrote (OPENNRT_SIM_STATS)");
+  auto options = std::make_shared<opennrt::tool::StatsOptions>();
+  command->add_option("file", options->file, "Summary")->required()->type_name("STATS.json");
+  command->add_option("--inferences", options->inferences, "Inferences in that run, for time per inference")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 53))
+      ->type_name("N");
+  command->callback([options, &action] { action = [options] { return opennrt::tool::stats(*options); }; });
+}
+
+/// CLI11 only says that a command is required when one is given that it does not know.
+std::optional<std::string> usage_error(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
+    if (commands.empty()) return std::nullopt;
+    const auto known = std::find_if(commands.begin(), commands.end(), [&](const CLI::App* c) { return c->check_name(argv[i]); });
+    if (known == commands.end()) return fmt::format("there is no command '{}'", argv[i]);
+    at = *known;
+  }
+  return std::nullopt;
+}
+
+int run_tool(int argc, char** argv) {
+  CLI::App app{"OpenNRT: compile, look into, run and measure models for NeuronCores", "opennrt"};
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(40);
+
+  std::function<Status()> action;
+  add_compile(app, action);
+  add_neff(app, action);
+  add_run(app, action);
+  add_bench(app, action);
+  add_stats(app, action);
+  app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")->callback([&action] {
+    action = [] { return opennrt::tool::version(); };
+  });
+  // After the commands, which would inherit it.
+  app.footer("The device is chosen by OPENNRT_BACKEND, see docs/host-contract.md. `opennrt <command> --help` tells more.\n"
+             "Exit status: 0 done, 1 failed, 2 wrong usage.");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return fail(kExitUsage, usage_error(app, argc, argv).value_or(error.what()) + " (opennrt --help tells more)");
+  }
+  if (const Status status = action(); !status) return fail(kExitFailure, status.error().message);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return fail(kExitFailure, "cannot write to standard output");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_tool(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return fail(kExitFailure, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(kExitFailure, std::string("internal error: ") + error.what());
+  }
+}

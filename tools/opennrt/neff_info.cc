@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+
+#include "core/neff/neff.h"
+#include "tools/opennrt/commands.h"
+#include "tools/support/files.h"
+
+namespace opennrt::tool {
+namespace {
+
+const char* type_name(neff::VariableType type) {
+  switch (type) {
+    case neff::VariableType::kInput: return "input";
+    case neff::VariableType::kOutput: return "output";
+    case neff::VariableType::kFile: return "file";
+    case neff::VariableType::kTmpBuf: return "tmp-buf";
+    case neff::VariableType::kStateBuffer: return "state-buffer";
+  }
+  return "?";
+}
+
+const char* type_name(neff::QueueType type) {
+  switch (type) {
+    case neff::QueueType::kIn: return "in";
+    case neff::QueueType::kOut: return "out";
+    case neff::QueueType::kData: return "data";
+  }
+  return "?";
+}
+
+template <typename Bytes>
+std::string hex(const Bytes& bytes) {
+  std::string text;
+  for (const auto byte : bytes) text += fmt::format("{:02x}", static_cast<unsigned>(byte));
+  return text;
+}
+
+void print_header(const std::string& file, const neff::Neff& neff) {
+  const neff::Header& header = neff.header;
+  fmt::print("{}\n", file);
+  fmt::print("  name           {}\n", header.name);
+  fmt::print("  NEFF version   {}.{} (package {})\n", header.major, header.minor, header.pkg_version);
+  fmt::print("  built by       {}\n", header.build_version.empty() ? "unknown" : header.build_version);
+  fmt::print("  target         {}\n", neff.target);
+  fmt::print("  uuid           {}\n", hex(header.uuid));
+  fmt::print("  hash           {}\n", hex(header.hash));
+  fmt::print("  payload        {} bytes\n", header.data_size);
+  fmt::print("  NeuronCores    {} (requested {})\n", header.num_tpb, header.requested_tpb_count);
+}
+
+void print_subgraph(const neff::Subgraph& graph) {
+  const std::string isa = graph.isa_version == 0 ? "not of the open set" : fmt::format("version {}", graph.isa_version);
+  fmt::print("\nsubgraph {}, instruction set {}\n", graph.name, isa);
+
+  fmt::print("  tensors\n");
+  for (const neff::TensorInfo& tensor : graph.tensors)
+    fmt::print("    {:<6} {:<24} {:<9} [{}]  {} bytes\n", tensor.kind == neff::TensorKind::kInput ? "input" : "output",
+               tensor.name, tensor.dtype, fmt::join(tensor.shape, ", "), tensor.bytes);
+
+  fmt::print("  variables\n");
+  struct Sum {
+    std::size_t count = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::map<neff::VariableType, Sum> sums;
+  for (const neff::Variable& variable : graph.variables) {
+    ++sums[variable.type].count;
+    sums[variable.type].bytes += variable.size;
+  }
+  for (const auto& [type, sum] : sums)
+    fmt::print("    {:<13} {:>6}  {:>12} bytes\n", type_name(type), sum.count, sum.bytes);
+
+  fmt::print("  queues\n");
+  std::vector<std::size_t> entries(graph.queues.size());
+  for (const neff::EngineProgram& program : graph.engines)
+    for (const neff::DmaEntry& entry : program.dma) ++entries[entry.queue];
+  for (std::size_t q = 0; q < graph.queues.size(); ++q) {
+    const neff::QueueSet& queue = graph.queues[q];
+    fmt::print("    {:<24} {:<4} owner {:<4} {:>6} entries{}{}\n", queue.name, type_name(queue.type),
+               isa::engine_name(queue.owner), entries[q],
+               queue.semaphore ? fmt::format(", semaphore {}", *queue.semaphore) : "", queue.pinned ? ", pinned" : "");
+  }
+
+  fmt::print("  engines\n");
+  for (std::size_t e = 0; e < isa::kEngines; ++e)
+    fmt::print("    {:<4} {:>8} instructions  {:>6} DMA entries\n", isa::engine_name(static_cast<isa::Engine>(e)),
+               graph.engines[e].instructions.size() / isa::kInstructionBytes, graph.engines[e].dma.size());
+}
+
+}  // namespace
+
+Status neff_info(const std::string& file) {
+  const auto bytes = client::read_file(file);
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  const auto neff = neff::parse(*bytes);
+  if (!neff) return with_context(neff.error(), file);
+  print_header(file, *neff);
+  for (const neff::Subgraph& graph : neff->subgraphs) print_subgraph(graph);
+  return {};
+}
+
+}  // namespace opennrt::tool

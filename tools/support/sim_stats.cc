@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/support/sim_stats.h"
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "tools/support/files.h"
+
+namespace opennrt::client {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kMaxSummaryBytes = 16 << 20;
+constexpr int kFormat = 1;
+
+SimStats::Engine parse_engine(const json& from) {
+  SimStats::Engine engine;
+  from.at("instructions").get_to(engine.instructions);
+  from.at("busy_cycles").get_to(engine.busy_cycles);
+  from.at("useful_operations").get_to(engine.useful_operations);
+  from.at("busy_ns").get_to(engine.busy_ns);
+  from.at("stalled_semaphore_ns").get_to(engine.stalled_semaphore_ns);
+  from.at("stalled_event_ns").get_to(engine.stalled_event_ns);
+  from.at("stalled_instructions_ns").get_to(engine.stalled_instructions_ns);
+  return engine;
+}
+
+SimStats::Core parse_core(const json& from) {
+  SimStats::Core core;
+  from.at("device").get_to(core.device);
+  from.at("core").get_to(core.core);
+  from.at("first_start_ns").get_to(core.first_start_ns);
+  from.at("last_end_ns").get_to(core.last_end_ns);
+  const json& engines = from.at("engines");
+  for (std::size_t e = 0; e < isa::kEngines; ++e)
+    core.engines[e] = parse_engine(engines.at(std::string(isa::engine_name(static_cast<isa::Engine>(e)))));
+  const json& dma = from.at("dma");
+  dma.at("dram_read_bytes").get_to(core.dram_read_bytes);
+  dma.at("dram_write_bytes").get_to(core.dram_write_bytes);
+  dma.at("host_read_bytes").get_to(core.host_read_bytes);
+  dma.at("host_write_bytes").get_to(core.host_write_bytes);
+  dma.at("core_memory_read_bytes").get_to(core.core_memory_read_bytes);
+  dma.at("core_memory_write_bytes").get_to(core.core_memory_write_bytes);
+  dma.at("instruction_bytes").get_to(core.instruction_bytes);
+  return core;
+}
+
+}  // namespace
+
+Result<SimStats> read_sim_stats(const std::filesystem::path& path) {
+  const auto bytes = read_file(path, kMaxSummaryBytes);
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  try {
+    const json root = json::parse(reinterpret_cast<const char*>(bytes->data()),
+                                  reinterpret_cast<const char*>(bytes->data()) + bytes->size());
+    if (const int format = root.at("format").get<int>(); format != kFormat)
+      return make_error(ErrorCode::kInvalidFile, "{}: format is {}, expected {}", path.string(), format, kFormat);
+    SimStats stats;
+    root.at("instance").get_to(stats.instance);
+    root.at("clock_ghz").get_to(stats.clock_ghz);
+    root.at("simulated_ns").get_to(stats.simulated_ns);
+    for (const json& core : root.at("cores")) {
+      stats.cores.push_back(parse_core(core));
+      if (stats.cores.back().last_end_ns < stats.cores.back().first_start_ns)
+        return make_error(ErrorCode::kInvalidFile, "{}: last_end_ns is {}, expected at least first_start_ns, {}", path.string(),
+                          stats.cores.back().last_end_ns, stats.cores.back().first_start_ns);
+    }
+    return stats;
+  } catch (const json::exception& error) {
+    return make_error(ErrorCode::kInvalidFile, "{} is not a summary of the simulator: {}", path.string(), error.what());
+  }
+}
+
+double ns_per_inference(const SimStats& stats, std::uint64_t inferences) {
+  double sum = 0;
+  for (const SimStats::Core& core : stats.cores) sum += static_cast<double>(core.span_ns());
+  return inferences == 0 ? 0 : sum / static_cast<double>(inferences);
+}
+
+SummaryRequest::SummaryRequest() {
+  if (const char* named = std::getenv("OPENNRT_SIM_STATS"); named != nullptr && *named != '\0') {
+    file_ = named;
+    std::error_code ignored;
+    std::filesystem::remove(file_, ignored);  // an old one must not be taken for ours
+    return;
+  }
+  std::string pattern = (std::filesystem::temp_directory_path() / "opennrt-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) return;
+  folder_ = pattern;
+  file_ = folder_ / "stats.json";
+  ::setenv("OPENNRT_SIM_STATS", file_.c_str(), 1);
+}
+
+SummaryRequest::~SummaryRequest() {
+  if (folder_.empty()) return;
+  ::unsetenv("OPENNRT_SIM_STATS");
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+Result<std::optional<SimStats>> SummaryRequest::read() const {
+  std::error_code ignored;
+  if (file_.empty() || !std::filesystem::exists(file_, ignored)) return std::optional<SimStats>();
+  auto stats = read_sim_stats(file_);
+  if (!stats) return tl::unexpected<Error>(stats.error());
+  return std::optional<SimStats>(std::move(*stats));
+}
+
+}  // namespace opennrt::client
