@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The simulated machine as its PCIe bus shows it: BARs of up to 16 chips, host memory that they reach by DMA, and time. This is
-// all that backends/sim (and later the emulated /dev/neuron and the virtual machine's PCI device) may use.
+// The simulated machine as its PCIe bus shows it: BARs of up to 16 chips, host memory that they reach by DMA, and
+// time. This is all that backends/sim (and later the emulated /dev/neuron and the virtual machine's PCI device) may
+// use.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,13 @@
 namespace opennrt::sim {
 
 struct MachineConfig {
-  std::string instance = "inf1.xlarge";  ///< OPENNRT_SIM_INSTANCE: inf1.xlarge, 2xlarge, 6xlarge or 24xlarge, with or without "inf1."
-  std::string chips_dir;                 ///< folder of inf1.json
-  std::string trace_file;                ///< OPENNRT_SIM_TRACE: Chrome trace JSON written at power_off; empty: off, at no cost
-  std::string stats_file;                ///< OPENNRT_SIM_STATS: JSON summary written at power_off; empty: off
-  std::function<void(int level, const std::string& text)> log;  ///< levels of opennrt_log_level_t; called from the simulation thread
+  /// OPENNRT_SIM_INSTANCE: inf1.xlarge, 2xlarge, 6xlarge or 24xlarge, with or without "inf1."
+  std::string instance = "inf1.xlarge";
+  std::string chips_dir;   ///< folder of inf1.json
+  std::string trace_file;  ///< OPENNRT_SIM_TRACE: Chrome trace JSON written at power_off; empty: off, at no cost
+  std::string stats_file;  ///< OPENNRT_SIM_STATS: JSON summary written at power_off; empty: off
+  /// Levels of opennrt_log_level_t; called from the simulation thread.
+  std::function<void(int level, const std::string& text)> log;
 };
 
 /// What the chip file says that others need to know.
@@ -35,41 +38,43 @@ struct ChipFacts {
 /// Why run_until returned.
 enum class Ran {
   kConditionMet,
-  kDeadline,   ///< simulated time reached the deadline
-  kIdle,       ///< nothing can happen any more without the host; simulated time was moved to the deadline
+  kDeadline,  ///< simulated time reached the deadline
+  kIdle,      ///< nothing can happen any more without the host; simulated time was moved to the deadline
 };
 
-/// SystemC's kernel is one per process, so the machine is, too: it is built once and powered on and off again. All functions
-/// are thread-safe; they are carried out on the one simulation thread, which they reach through a queue.
+/// SystemC's kernel is one per process, so the machine is, too: it is built once and powered on and off again. All
+/// functions are thread-safe; they are carried out on the one simulation thread, which they reach through a queue.
 class Machine {
  public:
-  /// Powers on: registers and memories as after reset, simulated time 0. kState when it is on already; kInvalidArgument for an
-  /// instance or a chip file that cannot be used (which field, which value).
+  /// Powers on: registers and memories as after reset, simulated time 0. kState when it is on already;
+  /// kInvalidArgument for an instance or a chip file that cannot be used (which field, which value).
   static Result<std::unique_ptr<Machine>> power_on(const MachineConfig& config);
   virtual ~Machine() = default;  ///< powers off: writes trace and stats, drops memories, ends the simulation thread
 
   virtual const ChipFacts& facts() const = 0;
 
-  /// 32-bit register access in the device's BAR (0: APB registers, 2: core windows, 4: DRAM). Takes no simulated time. An
-  /// address nobody answers reads 0xffffffff, as the bus does; writes to it are dropped. Writes are posted: they return at
-  /// once and are carried out before anything that is called later.
+  /// 32-bit register access in the device's BAR (0: APB registers, 2: core windows, 4: DRAM). Takes no simulated
+  /// time. An address nobody answers reads 0xffffffff, as the bus does; writes to it are dropped. Writes are posted:
+  /// they return at once and are carried out before anything that is called later.
   virtual std::uint32_t bar_read(std::uint32_t device, std::uint32_t bar, std::uint64_t offset) = 0;
   virtual void bar_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value) = 0;
 
-  /// Lets every chip reach [memory, memory + bytes) by DMA; returns its bus address (without inf1::kHostBase). The memory must
-  /// live until host_unregister. 0 when `bytes` is 0. DMA to host addresses that are not registered aborts the queue.
+  /// Lets every chip reach [memory, memory + bytes) by DMA; returns its bus address (without inf1::kHostBase). The
+  /// memory must live until host_unregister. 0 when `bytes` is 0. DMA to host addresses that are not registered
+  /// aborts the queue.
   virtual std::uint64_t host_register(void* memory, std::uint64_t bytes) = 0;
   virtual void host_unregister(std::uint64_t bus_address) = 0;
 
   virtual std::uint64_t now_ns() = 0;
-  /// Simulated time moves only in here. `condition` is evaluated on the simulation thread at the start and whenever a chip has
-  /// written to host memory; the simulation stops at the very moment it becomes true. Several threads may be in here at once;
-  /// each returns for its own condition. `deadline_ns` is absolute; one beyond 4.6e15 (53 days) is none, and kIdle then leaves
-  /// the time as it is. `condition` must be quick and must not call the machine.
+  /// Simulated time moves only in here. `condition` is evaluated on the simulation thread at the start and whenever a
+  /// chip has written to host memory; the simulation stops at the very moment it becomes true. Several threads may be
+  /// in here at once; each returns for its own condition. `deadline_ns` is absolute; one beyond 4.6e15 (53 days) is
+  /// none, and kIdle then leaves the time as it is. `condition` must be quick and must not call the machine.
   virtual Ran run_until(const std::function<bool()>& condition, std::uint64_t deadline_ns) = 0;
 
-  /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after power-on: also
-  /// their SBUF, PSUM, notification queues and all 48 DMA queues of their 3 engines, the driver's own ring included.
+  /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after
+  /// power-on: also their SBUF, PSUM, notification queues and all 48 DMA queues of their 3 engines, the driver's own
+  /// ring included.
   virtual void reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
 
   /// One sentence on what each engine and queue of a core is doing: for the log when an inference hangs.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The public headers, with their functions visible outside the library (everything else is hidden; nrt.map has the last word).
+// The public headers, with their functions visible outside the library (everything else is hidden; nrt.map has the
+// last word).
 #pragma once
 
 #pragma GCC visibility push(default)

@@ -35,9 +35,9 @@ std::uint32_t instance_size(const std::string& type) {
 NRT_STATUS total_count(const char* function, std::uint32_t* count) {
   return any_time(function, [&](Process& process) -> Status {
     if (const Status there = require(count, "vnc_count"); !there) return there;
-    const auto total = process.with_machine(Machine::Detail::kCoreCount, [](const Machine& machine, const Runtime*) -> Result<std::uint32_t> {
-      return machine.total_cores();
-    });
+    const auto total = process.with_machine(
+        Machine::Detail::kCoreCount,
+        [](const Machine& machine, const Runtime*) -> Result<std::uint32_t> { return machine.total_cores(); });
     if (!total) return tl::unexpected(total.error());
     *count = *total;
     return {};
@@ -47,11 +47,11 @@ NRT_STATUS total_count(const char* function, std::uint32_t* count) {
 NRT_STATUS visible_count(const char* function, std::uint32_t* count) {
   return any_time(function, [&](Process& process) -> Status {
     if (const Status there = require(count, "vnc_count"); !there) return there;
-    const auto visible =
-        process.with_machine(Machine::Detail::kCoreCount, [](const Machine& machine, const Runtime* runtime) -> Result<std::uint32_t> {
-      if (runtime != nullptr) return static_cast<std::uint32_t>(runtime->cores().size());
-      return machine.count(machine.configuration().cores);
-    });
+    const auto visible = process.with_machine(
+        Machine::Detail::kCoreCount, [](const Machine& machine, const Runtime* runtime) -> Result<std::uint32_t> {
+          if (runtime != nullptr) return static_cast<std::uint32_t>(runtime->cores().size());
+          return machine.count(machine.configuration().cores);
+        });
     if (!visible) return tl::unexpected(visible.error());
     *count = *visible;
     return {};
@@ -64,18 +64,19 @@ extern "C" {
 
 NRT_STATUS nrt_init(nrt_framework_type_t framework, const char* fw_version, const char* fal_version) {
   return any_time("nrt_init", [&](Process& process) -> Status {
-    if (framework < NRT_FRAMEWORK_TYPE_NO_FW || framework > NRT_FRAMEWORK_TYPE_PRECHECK) {
-      return make_error(ErrorCode::kInvalidArgument, "framework is {}, expected {} to {}", static_cast<int>(framework),
+    const int type = raw(framework);
+    if (type < NRT_FRAMEWORK_TYPE_NO_FW || type > NRT_FRAMEWORK_TYPE_PRECHECK) {
+      return make_error(ErrorCode::kInvalidArgument, "framework is {}, expected {} to {}", type,
                         static_cast<int>(NRT_FRAMEWORK_TYPE_NO_FW), static_cast<int>(NRT_FRAMEWORK_TYPE_PRECHECK));
     }
     bool again = false;
-    const Status opened = process.open(framework == NRT_FRAMEWORK_TYPE_MXNET, &again);
+    const Status opened = process.open(type == NRT_FRAMEWORK_TYPE_MXNET, &again);
     if (!opened) return opened;
     if (again) {
       observe::log(Component::kNrt, Level::kWarn, "nrt_init", "already initialized; the first configuration stays");
     } else {
       observe::log(Component::kNrt, Level::kInfo, "nrt_init", "initialized: framework {} version \"{}\" fal \"{}\"",
-                   static_cast<int>(framework), fw_version == nullptr ? "" : fw_version, fal_version == nullptr ? "" : fal_version);
+                   type, fw_version == nullptr ? "" : fw_version, fal_version == nullptr ? "" : fal_version);
     }
     return {};
   });
@@ -88,10 +89,18 @@ void nrt_close(void) {
   });
 }
 
-NRT_STATUS nrt_get_total_nc_count(uint32_t* vnc_count) { return total_count("nrt_get_total_nc_count", vnc_count); }
-NRT_STATUS nrt_get_total_vnc_count(uint32_t* vnc_count) { return total_count("nrt_get_total_vnc_count", vnc_count); }
-NRT_STATUS nrt_get_visible_nc_count(uint32_t* vnc_count) { return visible_count("nrt_get_visible_nc_count", vnc_count); }
-NRT_STATUS nrt_get_visible_vnc_count(uint32_t* vnc_count) { return visible_count("nrt_get_visible_vnc_count", vnc_count); }
+NRT_STATUS nrt_get_total_nc_count(uint32_t* vnc_count) {
+  return total_count("nrt_get_total_nc_count", vnc_count);
+}
+NRT_STATUS nrt_get_total_vnc_count(uint32_t* vnc_count) {
+  return total_count("nrt_get_total_vnc_count", vnc_count);
+}
+NRT_STATUS nrt_get_visible_nc_count(uint32_t* vnc_count) {
+  return visible_count("nrt_get_visible_nc_count", vnc_count);
+}
+NRT_STATUS nrt_get_visible_vnc_count(uint32_t* vnc_count) {
+  return visible_count("nrt_get_visible_vnc_count", vnc_count);
+}
 
 NRT_STATUS nrt_get_version(nrt_version_t* ver, size_t size) {
   return any_time("nrt_get_version", [&](Process&) -> Status {
@@ -108,16 +117,17 @@ NRT_STATUS nrt_get_version(nrt_version_t* ver, size_t size) {
 
 NRT_STATUS nrt_get_instance_info(nrt_instance_info_t* info, size_t instance_info_len) {
   return any_time("nrt_get_instance_info", [&](Process& process) -> Status {
-    const auto found = process.with_machine(Machine::Detail::kDevices, [](const Machine& machine, const Runtime*) -> Result<nrt_instance_info_t> {
-      const opennrt_device_info_t& device = machine.devices().front()->info();
-      nrt_instance_info_t result{};
-      // Architecture 1 is Inferentia (aws-neuron-driver neuron_arch.h); sysfs calls it NDv1.
-      result.family = device.architecture == 1 ? NRT_INSTANCE_INF1 : NRT_INSTANCE_UNKNOWN;
-      result.size = instance_size(machine.instance_type());
-      std::snprintf(result.arch_name, sizeof(result.arch_name), "NDv%u", device.architecture);
-      std::snprintf(result.device_revision, sizeof(result.device_revision), "%u", device.revision);
-      return result;
-    });
+    const auto found = process.with_machine(
+        Machine::Detail::kDevices, [](const Machine& machine, const Runtime*) -> Result<nrt_instance_info_t> {
+          const opennrt_device_info_t& device = machine.devices().front()->info();
+          nrt_instance_info_t result{};
+          // Architecture 1 is Inferentia (aws-neuron-driver neuron_arch.h); sysfs calls it NDv1.
+          result.family = device.architecture == 1 ? NRT_INSTANCE_INF1 : NRT_INSTANCE_UNKNOWN;
+          result.size = instance_size(machine.instance_type());
+          std::snprintf(result.arch_name, sizeof(result.arch_name), "NDv%u", device.architecture);
+          std::snprintf(result.device_revision, sizeof(result.device_revision), "%u", device.revision);
+          return result;
+        });
     if (!found) return tl::unexpected(found.error());
     return copy_front(*found, info, instance_info_len, nullptr, "info");
   });
@@ -128,15 +138,16 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t* host_device_id) {
     if (const Status there = require(host_device_id, "host_device_id"); !there) return there;
     const auto& devices = runtime.machine().devices();
     if (neuron_dev < 0 || static_cast<std::size_t>(neuron_dev) >= devices.size()) {
-      return make_error(ErrorCode::kInvalidArgument, "neuron_dev is {}, expected a device of this process, 0 to {}", neuron_dev,
-                        devices.size() - 1);
+      return make_error(ErrorCode::kInvalidArgument, "neuron_dev is {}, expected a device of this process, 0 to {}",
+                        neuron_dev, devices.size() - 1);
     }
     *host_device_id = devices[static_cast<std::size_t>(neuron_dev)]->number();
     return {};
   });
 }
 
-NRT_STATUS nrt_get_vnc_memory_stats(uint32_t vnc, nrt_vnc_memory_stats_t* stats, size_t stats_size_in, size_t* stats_size_out) {
+NRT_STATUS nrt_get_vnc_memory_stats(uint32_t vnc, nrt_vnc_memory_stats_t* stats, size_t stats_size_in,
+                                    size_t* stats_size_out) {
   return while_open("nrt_get_vnc_memory_stats", [&](Process&, Runtime& runtime) -> Status {
     const auto found = runtime.memory_stats(vnc);
     if (!found) return tl::unexpected(found.error());

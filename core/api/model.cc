@@ -16,9 +16,10 @@ nrt_dtype_t dtype_of(const std::string& name) {
     nrt_dtype_t type;
   };
   constexpr Known kKnown[] = {
-      {"float32", NRT_DTYPE_FLOAT32}, {"float16", NRT_DTYPE_FLOAT16}, {"bfloat16", NRT_DTYPE_BFLOAT16}, {"int8", NRT_DTYPE_INT8},
-      {"uint8", NRT_DTYPE_UINT8},     {"int16", NRT_DTYPE_INT16},     {"uint16", NRT_DTYPE_UINT16},     {"int32", NRT_DTYPE_INT32},
-      {"uint32", NRT_DTYPE_UINT32},   {"int64", NRT_DTYPE_INT64},     {"uint64", NRT_DTYPE_UINT64}};
+      {"float32", NRT_DTYPE_FLOAT32}, {"float16", NRT_DTYPE_FLOAT16}, {"bfloat16", NRT_DTYPE_BFLOAT16},
+      {"int8", NRT_DTYPE_INT8},       {"uint8", NRT_DTYPE_UINT8},     {"int16", NRT_DTYPE_INT16},
+      {"uint16", NRT_DTYPE_UINT16},   {"int32", NRT_DTYPE_INT32},     {"uint32", NRT_DTYPE_UINT32},
+      {"int64", NRT_DTYPE_INT64},     {"uint64", NRT_DTYPE_UINT64}};
   for (const Known& known : kKnown) {
     if (name == known.name) return known.type;
   }
@@ -31,7 +32,9 @@ Result<nrt_tensor_info_array_t*> describe(const std::vector<neff::TensorInfo>& t
   for (const neff::TensorInfo& tensor : tensors) extents += tensor.shape.size();
   const std::size_t head = sizeof(nrt_tensor_info_array_t) + tensors.size() * sizeof(nrt_tensor_info_t);
   void* block = std::calloc(1, head + extents * sizeof(std::uint32_t));
-  if (block == nullptr) return make_error(ErrorCode::kResource, "host memory for the description of {} tensors is not available", tensors.size());
+  if (block == nullptr)
+    return make_error(ErrorCode::kResource, "host memory for the description of {} tensors is not available",
+                      tensors.size());
   auto* array = static_cast<nrt_tensor_info_array_t*>(block);
   auto* shapes = reinterpret_cast<std::uint32_t*>(static_cast<std::byte*>(block) + head);
   array->tensor_count = tensors.size();
@@ -49,8 +52,8 @@ Result<nrt_tensor_info_array_t*> describe(const std::vector<neff::TensorInfo>& t
   return array;
 }
 
-NRT_STATUS execute(const char* function, nrt_model_t* model, const nrt_tensor_set_t* input_set, nrt_tensor_set_t* output_set,
-                   int repeat) {
+NRT_STATUS execute(const char* function, nrt_model_t* model, const nrt_tensor_set_t* input_set,
+                   nrt_tensor_set_t* output_set, int repeat) {
   return while_open_status(function, [&](Process& process, Runtime&) -> NRT_STATUS {
     const auto found = process.models.get(model);
     if (!found) return fail(function, found.error());
@@ -59,14 +62,16 @@ NRT_STATUS execute(const char* function, nrt_model_t* model, const nrt_tensor_se
     const auto outputs = process.tensor_sets.get(output_set);
     if (!outputs) return fail(function, with_context(outputs.error(), "output_set").value());
     if (repeat < 1) {
-      return fail(function, Error{ErrorCode::kInvalidArgument, fmt::format("repeat_count is {}, expected at least 1", repeat)});
+      return fail(function,
+                  Error{ErrorCode::kInvalidArgument, fmt::format("repeat_count is {}, expected at least 1", repeat)});
     }
     const auto report = (*found)->execute(**inputs, **outputs, repeat);
     if (!report) return fail(function, report.error());
     const NRT_STATUS status = to_status(report->outcome);
     if (status != NRT_SUCCESS) {
-      observe::log(observe::Component::kNrt, observe::Level::kError, function, "Failed to execute model {} with status {} ({})",
-                   (*found)->name(), static_cast<int>(status), nrt_get_status_as_str(status));
+      observe::log(observe::Component::kNrt, observe::Level::kError, function,
+                   "Failed to execute model {} with status {} ({})", (*found)->name(), static_cast<int>(status),
+                   nrt_get_status_as_str(status));
     }
     return status;
   });
@@ -126,7 +131,8 @@ NRT_STATUS nrt_get_model_instance_count(nrt_model_t* model, uint32_t* instance_c
   });
 }
 
-NRT_STATUS nrt_get_model_info(const nrt_model_t* model, nrt_model_info_t* info, size_t info_size_in, size_t* info_size_out) {
+NRT_STATUS nrt_get_model_info(const nrt_model_t* model, nrt_model_info_t* info, size_t info_size_in,
+                              size_t* info_size_out) {
   return while_open("nrt_get_model_info", [&](Process& process, Runtime&) -> Status {
     const auto found = process.models.get(model);
     if (!found) return tl::unexpected(found.error());
@@ -151,8 +157,10 @@ NRT_STATUS nrt_free_model_tensor_info(nrt_tensor_info_array_t* tensor_info) {
   return any_time("nrt_free_model_tensor_info", [&](Process& process) -> Status {
     if (const Status there = require(tensor_info, "tensor_info"); !there) return there;
     if (!process.forget_info(tensor_info)) {
-      return make_error(ErrorCode::kInvalidHandle, "tensor_info is {}, which nrt_get_model_tensor_info did not give out or which has been "
-                                                   "freed", fmt::ptr(tensor_info));
+      return make_error(ErrorCode::kInvalidHandle,
+                        "tensor_info is {}, which nrt_get_model_tensor_info did not give out or which has been "
+                        "freed",
+                        fmt::ptr(tensor_info));
     }
     std::free(tensor_info);
     return {};
@@ -163,7 +171,8 @@ NRT_STATUS nrt_execute(nrt_model_t* model, const nrt_tensor_set_t* input_set, nr
   return execute("nrt_execute", model, input_set, output_set, 1);
 }
 
-NRT_STATUS nrt_execute_repeat(nrt_model_t* model, const nrt_tensor_set_t* input_set, nrt_tensor_set_t* output_set, int repeat_count) {
+NRT_STATUS nrt_execute_repeat(nrt_model_t* model, const nrt_tensor_set_t* input_set, nrt_tensor_set_t* output_set,
+                              int repeat_count) {
   return execute("nrt_execute_repeat", model, input_set, output_set, repeat_count);
 }
 

@@ -1,40 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/api/status.h"
 
+#include <bit>
+
 namespace opennrt::api {
 
 NRT_STATUS to_status(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return NRT_INVALID;
-    case ErrorCode::kInvalidHandle: return NRT_INVALID_HANDLE;
-    case ErrorCode::kInvalidFile: return NRT_INVALID;
-    case ErrorCode::kUnsupportedVersion: return NRT_UNSUPPORTED_NEFF_VERSION;
-    case ErrorCode::kUnsupported: return NRT_INVALID;
-    case ErrorCode::kResource: return NRT_RESOURCE;
-    case ErrorCode::kNotEnoughCores: return NRT_LOAD_NOT_ENOUGH_NC;
-    case ErrorCode::kTimeout: return NRT_TIMEOUT;
-    case ErrorCode::kHardware: return NRT_HW_ERROR;
-    case ErrorCode::kDeviceGone: return NRT_FAILURE;
-    case ErrorCode::kState: return NRT_FAILURE;
-    case ErrorCode::kInternal: return NRT_FAILURE;
-    case ErrorCode::kBadInput: return NRT_EXEC_BAD_INPUT;
+    case ErrorCode::kInvalidArgument:
+      return NRT_INVALID;
+    case ErrorCode::kInvalidHandle:
+      return NRT_INVALID_HANDLE;
+    case ErrorCode::kInvalidFile:
+      return NRT_INVALID;
+    case ErrorCode::kUnsupportedVersion:
+      return NRT_UNSUPPORTED_NEFF_VERSION;
+    case ErrorCode::kUnsupported:
+      return NRT_INVALID;
+    case ErrorCode::kResource:
+      return NRT_RESOURCE;
+    case ErrorCode::kNotEnoughCores:
+      return NRT_LOAD_NOT_ENOUGH_NC;
+    case ErrorCode::kTimeout:
+      return NRT_TIMEOUT;
+    case ErrorCode::kHardware:
+      return NRT_HW_ERROR;
+    case ErrorCode::kDeviceGone:
+      return NRT_FAILURE;
+    case ErrorCode::kState:
+      return NRT_FAILURE;
+    case ErrorCode::kInternal:
+      return NRT_FAILURE;
+    case ErrorCode::kBadInput:
+      return NRT_EXEC_BAD_INPUT;
   }
   return NRT_FAILURE;
 }
 
 NRT_STATUS to_status(umd::Outcome outcome) {
   switch (outcome) {
-    case umd::Outcome::kCompleted: return NRT_SUCCESS;
-    case umd::Outcome::kCompletedWithNumericalError: return NRT_EXEC_COMPLETED_WITH_NUM_ERR;
-    case umd::Outcome::kCompletedWithError: return NRT_EXEC_COMPLETED_WITH_ERR;
-    case umd::Outcome::kIllegalInstruction: return NRT_INVALID;  // nrt_status.h of the SDK counts a bad instruction there
-    case umd::Outcome::kOutOfBounds: return NRT_EXEC_OOB;
-    case umd::Outcome::kTimeout: return NRT_TIMEOUT;
-    case umd::Outcome::kSramUncorrectable: return NRT_EXEC_HW_ERR_NC_UE;
-    case umd::Outcome::kDramUncorrectable: return NRT_EXEC_HW_ERR_HBM_UE;
-    case umd::Outcome::kDmaAbort: return NRT_EXEC_HW_ERR_DMA_ABORT;
-    case umd::Outcome::kNotificationOverflow: return NRT_EXEC_SW_NQ_OVERFLOW;
-    case umd::Outcome::kUnrecoverable: return NRT_EXEC_UNIT_UNRECOVERABLE;
+    case umd::Outcome::kCompleted:
+      return NRT_SUCCESS;
+    case umd::Outcome::kCompletedWithNumericalError:
+      return NRT_EXEC_COMPLETED_WITH_NUM_ERR;
+    case umd::Outcome::kCompletedWithError:
+      return NRT_EXEC_COMPLETED_WITH_ERR;
+    case umd::Outcome::kIllegalInstruction:
+      return NRT_INVALID;  // nrt_status.h of the SDK counts a bad instruction there
+    case umd::Outcome::kOutOfBounds:
+      return NRT_EXEC_OOB;
+    case umd::Outcome::kTimeout:
+      return NRT_TIMEOUT;
+    case umd::Outcome::kSramUncorrectable:
+      return NRT_EXEC_HW_ERR_NC_UE;
+    case umd::Outcome::kDramUncorrectable:
+      return NRT_EXEC_HW_ERR_HBM_UE;
+    case umd::Outcome::kDmaAbort:
+      return NRT_EXEC_HW_ERR_DMA_ABORT;
+    case umd::Outcome::kNotificationOverflow:
+      return NRT_EXEC_SW_NQ_OVERFLOW;
+    case umd::Outcome::kUnrecoverable:
+      return NRT_EXEC_UNIT_UNRECOVERABLE;
   }
   return NRT_FAILURE;
 }
@@ -46,9 +72,10 @@ NRT_STATUS to_status(Process::State refused) {
 }  // namespace opennrt::api
 
 extern "C" const char* nrt_get_status_as_str(NRT_STATUS status) {
-  switch (status) {
+  switch (std::bit_cast<int>(status)) {  // a C caller may pass a number that is no enumerator
 #define OPENNRT_CASE(name) \
-  case name: return #name
+  case name:               \
+    return #name
     OPENNRT_CASE(NRT_SUCCESS);
     OPENNRT_CASE(NRT_FAILURE);
     OPENNRT_CASE(NRT_INVALID);

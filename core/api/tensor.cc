@@ -20,9 +20,11 @@ constexpr std::chrono::seconds kCompletionWarning{30};
 // How often a wait looks whether the library is being closed.
 constexpr std::chrono::milliseconds kCompletionSlice{50};
 
-std::string text_or_empty(const char* text) { return text == nullptr ? "" : text; }
+std::string text_or_empty(const char* text) {
+  return text == nullptr ? "" : text;
+}
 
-Result<std::shared_ptr<Storage>> allocate(Runtime& runtime, nrt_tensor_placement_t placement, int vnc, std::size_t size) {
+Result<std::shared_ptr<Storage>> allocate(Runtime& runtime, int placement, int vnc, std::size_t size) {
   if (size == 0) return make_error(ErrorCode::kInvalidArgument, "size is 0, expected at least 1 byte");
   switch (placement) {
     case NRT_TENSOR_PLACEMENT_DEVICE: {
@@ -32,8 +34,8 @@ Result<std::shared_ptr<Storage>> allocate(Runtime& runtime, nrt_tensor_placement
     }
     case NRT_TENSOR_PLACEMENT_HOST: {
       if (size > kMaxHostTensorBytes) {
-        return make_error(ErrorCode::kInvalidArgument, "size is {}, expected at most {} for NRT_TENSOR_PLACEMENT_HOST", size,
-                          kMaxHostTensorBytes);
+        return make_error(ErrorCode::kInvalidArgument, "size is {}, expected at most {} for NRT_TENSOR_PLACEMENT_HOST",
+                          size, kMaxHostTensorBytes);
       }
       const auto core = runtime.core(vnc == -1 ? 0 : vnc, "vnc");
       if (!core) return tl::unexpected(core.error());
@@ -47,7 +49,7 @@ Result<std::shared_ptr<Storage>> allocate(Runtime& runtime, nrt_tensor_placement
       return Storage::allocate_virtual(vnc, size);
     }
   }
-  return make_error(ErrorCode::kInvalidArgument, "tensor_placement is {}, expected {} to {}", static_cast<int>(placement),
+  return make_error(ErrorCode::kInvalidArgument, "tensor_placement is {}, expected {} to {}", placement,
                     static_cast<int>(NRT_TENSOR_PLACEMENT_DEVICE), static_cast<int>(NRT_TENSOR_PLACEMENT_VIRTUAL));
 }
 
@@ -67,11 +69,13 @@ NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::u
       auto tensor = process.tensors.get(batches[i].tensor);
       if (!tensor) return with_context(tensor.error(), where);
       if (batches[i].num_ops > 0 && batches[i].ops == nullptr) {
-        return make_error(ErrorCode::kInvalidArgument, "{}: ops is NULL, expected {} operations", where, batches[i].num_ops);
+        return make_error(ErrorCode::kInvalidArgument, "{}: ops is NULL, expected {} operations", where,
+                          batches[i].num_ops);
       }
       for (std::uint32_t k = 0; k < batches[i].num_ops; ++k) {
         const nrt_tensor_batch_op_t& op = batches[i].ops[k];
-        const Status fits = (*tensor)->check_access(op.offset, op.buffer, op.size, direction == Direction::kRead ? "read" : "write");
+        const Status fits =
+            (*tensor)->check_access(op.offset, op.buffer, op.size, direction == Direction::kRead ? "read" : "write");
         if (!fits) return with_context(fits.error(), where + ", operation " + std::to_string(k));
       }
       tensors.push_back(std::move(*tensor));
@@ -92,10 +96,11 @@ NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::u
 
 extern "C" {
 
-NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placement, int vnc, size_t size, const char* name, nrt_tensor_t** tensor) {
+NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placement, int vnc, size_t size, const char* name,
+                               nrt_tensor_t** tensor) {
   return while_open("nrt_tensor_allocate", [&](Process& process, Runtime& runtime) -> Status {
     if (const Status there = require(tensor, "tensor"); !there) return there;
-    auto storage = allocate(runtime, tensor_placement, vnc, size);
+    auto storage = allocate(runtime, raw(tensor_placement), vnc, size);
     if (!storage) return with_context(storage.error(), "tensor \"" + text_or_empty(name) + "\"");
     *tensor = publish(process, std::make_shared<Tensor>(text_or_empty(name), TensorView{std::move(*storage), 0, size}));
     return {};
@@ -143,8 +148,8 @@ void nrt_tensor_free(nrt_tensor_t** tensor) {
     const auto stay = process.stay();  // what it frees on a device, nrt_close may be freeing, too
     const std::shared_ptr<Tensor> taken = process.tensors.remove(*tensor);
     if (taken == nullptr) {
-      observe::log(observe::Component::kNrt, observe::Level::kDebug, "nrt_tensor_free", "{} is not a live tensor, ignored",
-                   fmt::ptr(*tensor));
+      observe::log(observe::Component::kNrt, observe::Level::kDebug, "nrt_tensor_free",
+                   "{} is not a live tensor, ignored", fmt::ptr(*tensor));
     }
     *tensor = nullptr;
     return {};
@@ -175,7 +180,8 @@ NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t* batches, uint64_t nu
   return batch("nrt_tensor_write_batch", batches, num_batches, Direction::kWrite);
 }
 
-NRT_STATUS nrt_tensor_copy(const nrt_tensor_t* src, size_t src_offset, nrt_tensor_t* dst, size_t dst_offset, size_t size) {
+NRT_STATUS nrt_tensor_copy(const nrt_tensor_t* src, size_t src_offset, nrt_tensor_t* dst, size_t dst_offset,
+                           size_t size) {
   return while_open("nrt_tensor_copy", [&](Process& process, Runtime&) -> Status {
     const auto from = process.tensors.get(src);
     if (!from) return with_context(from.error(), "src");
@@ -218,7 +224,8 @@ void* nrt_tensor_get_va(const nrt_tensor_t* tensor) {
   return address;
 }
 
-NRT_STATUS nrt_tensor_get_device_allocation_info(const nrt_tensor_t* tensor, nrt_tensor_device_allocation_info_t* alloc_info) {
+NRT_STATUS nrt_tensor_get_device_allocation_info(const nrt_tensor_t* tensor,
+                                                 nrt_tensor_device_allocation_info_t* alloc_info) {
   return while_open("nrt_tensor_get_device_allocation_info", [&](Process& process, Runtime&) -> Status {
     const auto found = process.tensors.get(tensor);
     if (!found) return tl::unexpected(found.error());
@@ -226,7 +233,8 @@ NRT_STATUS nrt_tensor_get_device_allocation_info(const nrt_tensor_t* tensor, nrt
     const TensorView view = (*found)->view();
     const auto memory = view.storage == nullptr ? nullptr : view.storage->device_memory();
     if (memory == nullptr) {
-      return make_error(ErrorCode::kInvalidArgument, "tensor \"{}\" is not in device memory, expected NRT_TENSOR_PLACEMENT_DEVICE",
+      return make_error(ErrorCode::kInvalidArgument,
+                        "tensor \"{}\" is not in device memory, expected NRT_TENSOR_PLACEMENT_DEVICE",
                         (*found)->name());
     }
     alloc_info->physical_address = memory->device_address() + view.offset;
@@ -236,7 +244,8 @@ NRT_STATUS nrt_tensor_get_device_allocation_info(const nrt_tensor_t* tensor, nrt
   });
 }
 
-NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t* output_tensor, int64_t timeout, uint64_t expected_completion_count) {
+NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t* output_tensor, int64_t timeout,
+                                              uint64_t expected_completion_count) {
   constexpr const char* kFunction = "nrt_tensor_check_output_completion";
   using Clock = std::chrono::steady_clock;
   // The wait is outside of the call, in slices: nrt_close does not wait for it.
@@ -257,15 +266,16 @@ NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t* output_tensor,
     const NRT_STATUS waited = guarded(kFunction, [&]() -> NRT_STATUS {
       const auto elapsed = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
       std::chrono::microseconds slice = kCompletionSlice;
-      if (timeout >= 0) slice = std::clamp(std::chrono::microseconds(timeout) - elapsed, std::chrono::microseconds(0), slice);
+      if (timeout >= 0)
+        slice = std::clamp(std::chrono::microseconds(timeout) - elapsed, std::chrono::microseconds(0), slice);
       if (tensor->wait_completions(expected_completion_count, slice)) {
         reached = true;
       } else if (timeout >= 0 && Clock::now() - begin >= std::chrono::microseconds(timeout)) {
         reached = false;
       } else if (timeout < 0 && !warned && Clock::now() - begin >= kCompletionWarning) {
         warned = true;
-        observe::log(observe::Component::kNrt, observe::Level::kWarn, kFunction, "tensor \"{}\" is not complete after 30 s",
-                     tensor->name());
+        observe::log(observe::Component::kNrt, observe::Level::kWarn, kFunction,
+                     "tensor \"{}\" is not complete after 30 s", tensor->name());
       }
       return NRT_SUCCESS;
     });
@@ -295,8 +305,8 @@ void nrt_destroy_tensor_set(nrt_tensor_set_t** tensor_set) {
   (void)any_time("nrt_destroy_tensor_set", [&](Process& process) -> Status {
     if (tensor_set == nullptr || *tensor_set == nullptr) return {};
     if (process.tensor_sets.remove(*tensor_set) == nullptr) {
-      observe::log(observe::Component::kNrt, observe::Level::kDebug, "nrt_destroy_tensor_set", "{} is not a live tensor set, ignored",
-                   fmt::ptr(*tensor_set));
+      observe::log(observe::Component::kNrt, observe::Level::kDebug, "nrt_destroy_tensor_set",
+                   "{} is not a live tensor set, ignored", fmt::ptr(*tensor_set));
     }
     *tensor_set = nullptr;
     return {};
@@ -315,7 +325,8 @@ NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t* tensor_set, const char
   });
 }
 
-NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t* tensor_set, const char* tensor_name, nrt_tensor_t** tensor) {
+NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t* tensor_set, const char* tensor_name,
+                                          nrt_tensor_t** tensor) {
   return while_open("nrt_get_tensor_from_tensor_set", [&](Process& process, Runtime&) -> Status {
     const auto set = process.tensor_sets.get(tensor_set);
     if (!set) return tl::unexpected(set.error());
@@ -324,10 +335,12 @@ NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t* tensor_set, const ch
     const TensorSet::Entry entry = (*set)->find(tensor_name);
     // NRT_FAILURE is what nrt-developer-guide.rst of the SDK says for a name that is not there.
     if (entry.handle == nullptr) {
-      return make_error(ErrorCode::kState, "there is no tensor \"{}\" in the set; it has {}", tensor_name, (*set)->names());
+      return make_error(ErrorCode::kState, "there is no tensor \"{}\" in the set; it has {}", tensor_name,
+                        (*set)->names());
     }
     if (entry.tensor.expired()) {
-      return make_error(ErrorCode::kInvalidHandle, "tensor \"{}\" of the set has been freed; expected one that is alive", tensor_name);
+      return make_error(ErrorCode::kInvalidHandle,
+                        "tensor \"{}\" of the set has been freed; expected one that is alive", tensor_name);
     }
     *tensor = static_cast<nrt_tensor_t*>(entry.handle);
     return {};

@@ -37,7 +37,8 @@ NRT_STATUS refuse_open(Once& once, ErrorCode code = ErrorCode::kUnsupported) {
 
 constexpr const char* kNoCollectives = "collective operations are not served in this release";
 constexpr const char* kNoMapping = "Inferentia's device memory is not mapped into processes";
-constexpr const char* kNoTrace = "tracing through this function is not served in this release; OPENNRT_SIM_TRACE records the simulator";
+constexpr const char* kNoTrace =
+    "tracing through this function is not served in this release; OPENNRT_SIM_TRACE records the simulator";
 
 }  // namespace
 

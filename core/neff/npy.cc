@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/neff/npy.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -181,13 +182,13 @@ Result<std::vector<std::byte>> write_npy(const NpyArray& array) {
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", found->descr, shape);
   header.resize(round_up(10 + header.size() + 1, kDataAlignment) - 10 - 1, ' ');
   header += '\n';
-  std::vector<std::byte> bytes(10);
+  constexpr std::size_t kPrefix = 10;
+  std::vector<std::byte> bytes(kPrefix + header.size() + array.data.size());
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   bytes[6] = std::byte{1};
   store_le(bytes.data() + 8, static_cast<std::uint16_t>(header.size()));
-  auto text = as_bytes(header);
-  bytes.insert(bytes.end(), text.begin(), text.end());
-  bytes.insert(bytes.end(), array.data.begin(), array.data.end());
+  std::memcpy(bytes.data() + kPrefix, header.data(), header.size());
+  std::copy(array.data.begin(), array.data.end(), bytes.begin() + static_cast<std::ptrdiff_t>(kPrefix + header.size()));
   return bytes;
 }
 

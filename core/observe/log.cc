@@ -22,8 +22,10 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kLevelNames = {"QUIET", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
 constexpr std::array<std::string_view, kComponents> kComponentNames = {"NRT", "NMGR", "TDRV"};
-constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-// Widths measured from the lines in the SDK's documentation: pid right-aligned to 5, tid left-aligned to 5, level and component
+constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+// Widths measured from the lines in the SDK's documentation: pid right-aligned to 5, tid left-aligned to 5, level and
+// component
 // right-aligned to 5, function left-aligned to 39 and a space.
 constexpr int kNumberWidth = 5, kLevelWidth = 5, kComponentWidth = 5, kFunctionWidth = 39;
 
@@ -48,7 +50,8 @@ Store& store() {
 
 std::string upper(std::string_view text) {
   std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return result;
 }
 
@@ -58,8 +61,8 @@ Result<Level> parse_level(const std::string& variable, std::string_view value) {
   for (std::size_t i = 0; i < kLevelNames.size(); ++i) {
     if (name == kLevelNames[i]) return static_cast<Level>(i);
   }
-  return make_error(ErrorCode::kInvalidArgument, "{} is \"{}\", expected ERROR, WARN, WARNING, INFO, DEBUG, TRACE or QUIET", variable,
-                    value);
+  return make_error(ErrorCode::kInvalidArgument,
+                    "{} is \"{}\", expected ERROR, WARN, WARNING, INFO, DEBUG, TRACE or QUIET", variable, value);
 }
 
 const char* non_empty(const Lookup& lookup, const std::string& name) {
@@ -87,9 +90,11 @@ Result<const Active*> install(const Settings& settings) {
     if (entry->second < 0) {
       const int reason = errno;
       s.files.erase(entry);
-      return make_error(ErrorCode::kInvalidArgument,
-                        "NEURON_RT_LOG_LOCATION of {} is \"{}\", which cannot be opened for writing: {}; expected console, syslog or "
-                        "the path of a file", kComponentNames[i], route.path, std::strerror(reason));
+      return make_error(
+          ErrorCode::kInvalidArgument,
+          "NEURON_RT_LOG_LOCATION of {} is \"{}\", which cannot be opened for writing: {}; expected console, syslog or "
+          "the path of a file",
+          kComponentNames[i], route.path, std::strerror(reason));
     }
     next->files[i] = entry->second;
   }
@@ -98,7 +103,8 @@ Result<const Active*> install(const Settings& settings) {
   return s.all.back().get();
 }
 
-/// Lines may come before the first configure(): then the environment decides, and what is malformed there counts as unset.
+/// Lines may come before the first configure(): then the environment decides, and what is malformed there counts as
+/// unset.
 const Active& current() {
   const Active* found = active.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
@@ -113,8 +119,15 @@ LineStamp stamp_now() {
   clock_gettime(CLOCK_REALTIME, &now);
   tm local{};
   localtime_r(&now.tv_sec, &local);
-  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
-          static_cast<int>(now.tv_nsec / 1'000'000), getpid(), gettid()};
+  return {local.tm_year + 1900,
+          local.tm_mon + 1,
+          local.tm_mday,
+          local.tm_hour,
+          local.tm_min,
+          local.tm_sec,
+          static_cast<int>(now.tv_nsec / 1'000'000),
+          getpid(),
+          gettid()};
 }
 
 void write_line(int fd, std::string_view line) {
@@ -128,10 +141,14 @@ void write_line(int fd, std::string_view line) {
 
 int syslog_priority(Level level) {
   switch (level) {
-    case Level::kError: return LOG_ERR;
-    case Level::kWarn: return LOG_WARNING;
-    case Level::kInfo: return LOG_INFO;
-    default: return LOG_DEBUG;
+    case Level::kError:
+      return LOG_ERR;
+    case Level::kWarn:
+      return LOG_WARNING;
+    case Level::kInfo:
+      return LOG_INFO;
+    default:
+      return LOG_DEBUG;
   }
 }
 
@@ -150,7 +167,9 @@ void deliver(Component component, Level level, std::string_view function, std::s
 
 }  // namespace
 
-std::string_view component_name(Component component) { return kComponentNames[static_cast<std::size_t>(component)]; }
+std::string_view component_name(Component component) {
+  return kComponentNames[static_cast<std::size_t>(component)];
+}
 
 Result<Settings> parse_settings(const Lookup& lookup) {
   Settings settings;
@@ -190,7 +209,9 @@ Status configure(const Settings& settings) {
   return {};
 }
 
-bool enabled(Component component, Level level) { return level <= current().highest[static_cast<std::size_t>(component)]; }
+bool enabled(Component component, Level level) {
+  return level <= current().highest[static_cast<std::size_t>(component)];
+}
 
 void write(Component component, Level level, std::string_view function, std::string_view text) {
   if (enabled(component, level)) deliver(component, level, function, text, false);
@@ -200,13 +221,16 @@ void write_notice(Component component, std::string_view function, std::string_vi
   deliver(component, Level::kWarn, function, text, true);
 }
 
-std::string format_line(const LineStamp& stamp, Level level, Component component, std::string_view function, std::string_view text) {
-  std::string line = fmt::format("{:04}-{}-{:02} {:02}:{:02}:{:02}.{:04} {:>{}}:{:<{}} {:>{}} {:>{}}:{:<{}} {}", stamp.year,
-                                 kMonths[static_cast<std::size_t>(std::clamp(stamp.month, 1, 12) - 1)], stamp.day, stamp.hour,
-                                 stamp.minute, stamp.second, stamp.milliseconds, stamp.pid, kNumberWidth, stamp.tid, kNumberWidth,
-                                 kLevelNames[static_cast<std::size_t>(level)], kLevelWidth, component_name(component), kComponentWidth,
-                                 function, kFunctionWidth, text);
-  std::replace_if(line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+std::string format_line(const LineStamp& stamp, Level level, Component component, std::string_view function,
+                        std::string_view text) {
+  std::string line =
+      fmt::format("{:04}-{}-{:02} {:02}:{:02}:{:02}.{:04} {:>{}}:{:<{}} {:>{}} {:>{}}:{:<{}} {}", stamp.year,
+                  kMonths[static_cast<std::size_t>(std::clamp(stamp.month, 1, 12) - 1)], stamp.day, stamp.hour,
+                  stamp.minute, stamp.second, stamp.milliseconds, stamp.pid, kNumberWidth, stamp.tid, kNumberWidth,
+                  kLevelNames[static_cast<std::size_t>(level)], kLevelWidth, component_name(component), kComponentWidth,
+                  function, kFunctionWidth, text);
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   return line;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log: lines in the format of the Neuron runtime (aws-neuron-sdk neuron-runtime/nrt-troubleshoot.rst), to the console
+// The log: lines in the format of the Neuron runtime (aws-neuron-sdk neuron-runtime/nrt-troubleshoot.rst), to the
+// console
 // (stderr), to syslog(3) and to files. It is the only place of the library that prints.
 #pragma once
 
@@ -39,7 +40,8 @@ struct Settings {
 
 /// Value of a configuration variable, or nullptr.
 using Lookup = std::function<const char*(const char* name)>;
-/// NEURON_RT_LOG_LEVEL and _LOCATION, global and per component. kInvalidArgument names variable, value and what was expected.
+/// NEURON_RT_LOG_LEVEL and _LOCATION, global and per component. kInvalidArgument names variable, value and what was
+/// expected.
 Result<Settings> parse_settings(const Lookup& lookup);
 
 /// Puts the settings in force and opens their files. kInvalidArgument when one cannot be opened; then nothing changes.
@@ -49,14 +51,17 @@ Status configure(const Settings& settings);
 /// Whether a line of this level would go anywhere. Cheap; thread-safe.
 bool enabled(Component component, Level level);
 
-/// Writes one line, with one write(2) for each place. Control characters in the text become '?'. Thread-safe; never fails.
+/// Writes one line, with one write(2) for each place. Control characters in the text become '?'. Thread-safe; never
+/// fails.
 void write(Component component, Level level, std::string_view function, std::string_view text);
 
-/// A line on the console at kWarn even when the console's level is kError, unless it is kQuiet: for what nobody may miss.
+/// A line on the console at kWarn even when the console's level is kError, unless it is kQuiet: for what nobody may
+/// miss.
 void write_notice(Component component, std::string_view function, std::string_view text);
 
 template <typename... Args>
-void log(Component component, Level level, std::string_view function, fmt::format_string<Args...> text, Args&&... args) {
+void log(Component component, Level level, std::string_view function, fmt::format_string<Args...> text,
+         Args&&... args) {
   if (enabled(component, level)) write(component, level, function, fmt::format(text, std::forward<Args>(args)...));
 }
 
@@ -65,6 +70,7 @@ struct LineStamp {
   int year = 1970, month = 1, day = 1, hour = 0, minute = 0, second = 0, milliseconds = 0;
   int pid = 0, tid = 0;
 };
-std::string format_line(const LineStamp& stamp, Level level, Component component, std::string_view function, std::string_view text);
+std::string format_line(const LineStamp& stamp, Level level, Component component, std::string_view function,
+                        std::string_view text);
 
 }  // namespace opennrt::observe

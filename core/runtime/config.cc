@@ -19,24 +19,32 @@ constexpr std::uint32_t kMaxNumber = std::numeric_limits<std::int32_t>::max();
 constexpr std::uint32_t kMaxGroup = 1024;  // far more than any instance has NeuronCores
 
 constexpr std::array kKnown = {
-    VariableInfo{"NEURON_RT_VISIBLE_CORES", "n, n-m or a list of them, contiguous and increasing", "the NeuronCores of the process"},
+    VariableInfo{"NEURON_RT_VISIBLE_CORES", "n, n-m or a list of them, contiguous and increasing",
+                 "the NeuronCores of the process"},
     VariableInfo{"NEURON_RT_NUM_CORES", "an integer from 0", "how many free NeuronCores to take; 0 is all"},
-    VariableInfo{"NEURONCORE_GROUP_SIZES", "integers or AxB, separated by commas", "deprecated: use NEURON_RT_VISIBLE_CORES"},
-    VariableInfo{"NEURON_RT_EXEC_TIMEOUT", "seconds from 0 to 2147483647", "limit of one inference, 30 by default; 0 is no limit"},
+    VariableInfo{"NEURONCORE_GROUP_SIZES", "integers or AxB, separated by commas",
+                 "deprecated: use NEURON_RT_VISIBLE_CORES"},
+    VariableInfo{"NEURON_RT_EXEC_TIMEOUT", "seconds from 0 to 2147483647",
+                 "limit of one inference, 30 by default; 0 is no limit"},
     VariableInfo{"NEURON_RT_VALIDATE_HASH", "true or false", "check the hash of a NEFF when it is loaded"},
     VariableInfo{"NEURON_RT_LOG_LEVEL", "ERROR, WARN, INFO, DEBUG, TRACE or QUIET", "how much is logged"},
     VariableInfo{"NEURON_RT_LOG_LEVEL_NRT", "as NEURON_RT_LOG_LEVEL", "for the API and the runtime"},
     VariableInfo{"NEURON_RT_LOG_LEVEL_NMGR", "as NEURON_RT_LOG_LEVEL", "for models"},
     VariableInfo{"NEURON_RT_LOG_LEVEL_TDRV", "as NEURON_RT_LOG_LEVEL", "for the driver and the backend"},
-    VariableInfo{"NEURON_RT_LOG_LOCATION", "console, syslog or a file's path", "where lines go; both console and syslog by default"},
+    VariableInfo{"NEURON_RT_LOG_LOCATION", "console, syslog or a file's path",
+                 "where lines go; both console and syslog by default"},
     VariableInfo{"NEURON_RT_LOG_LOCATION_NRT", "as NEURON_RT_LOG_LOCATION", "for the API and the runtime"},
     VariableInfo{"NEURON_RT_LOG_LOCATION_NMGR", "as NEURON_RT_LOG_LOCATION", "for models"},
     VariableInfo{"NEURON_RT_LOG_LOCATION_TDRV", "as NEURON_RT_LOG_LOCATION", "for the driver and the backend"},
-    VariableInfo{"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", "an integer from 0", "not served: executions are synchronous"},
-    VariableInfo{"NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "true or false", "not served: replicas keep their own weights"},
+    VariableInfo{"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", "an integer from 0",
+                 "not served: executions are synchronous"},
+    VariableInfo{"NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "true or false",
+                 "not served: replicas keep their own weights"},
     VariableInfo{"OPENNRT_BACKEND", "a backend's name or the path of its .so", "what runs the models"},
-    VariableInfo{"OPENNRT_BACKEND_PATH", "folders separated by colons", "searched for backends before the library's own folder"},
-    VariableInfo{"OPENNRT_SIM_INSTANCE", "inf1.xlarge, inf1.2xlarge, inf1.6xlarge or inf1.24xlarge", "sim: the machine"},
+    VariableInfo{"OPENNRT_BACKEND_PATH", "folders separated by colons",
+                 "searched for backends before the library's own folder"},
+    VariableInfo{"OPENNRT_SIM_INSTANCE", "inf1.xlarge, inf1.2xlarge, inf1.6xlarge or inf1.24xlarge",
+                 "sim: the machine"},
     VariableInfo{"OPENNRT_SIM_TRACE", "a file's path", "sim: Chrome trace written at nrt_close"},
     VariableInfo{"OPENNRT_SIM_STATS", "a file's path", "sim: JSON summary written at nrt_close"},
     VariableInfo{"OPENNRT_SIM_DETERMINISTIC", "0 or 1", "sim: the same cycles whatever the order of submission"},
@@ -52,7 +60,8 @@ const std::string* value_of(const Variables& variables, std::string_view name) {
 std::optional<std::uint32_t> parse_number(std::string_view text) {
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || number > kMaxNumber) return std::nullopt;
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || number > kMaxNumber)
+    return std::nullopt;
   return number;
 }
 
@@ -61,7 +70,8 @@ Result<std::uint32_t> number_or(const Variables& variables, std::string_view nam
   if (text == nullptr) return fallback;
   const auto number = parse_number(*text);
   if (!number) {
-    return make_error(ErrorCode::kInvalidArgument, "{} is \"{}\", expected an integer from 0 to {}", name, *text, kMaxNumber);
+    return make_error(ErrorCode::kInvalidArgument, "{} is \"{}\", expected an integer from 0 to {}", name, *text,
+                      kMaxNumber);
   }
   return *number;
 }
@@ -70,7 +80,8 @@ Result<bool> flag_or(const Variables& variables, std::string_view name, bool fal
   const std::string* text = value_of(variables, name);
   if (text == nullptr) return fallback;
   std::string lower(*text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (lower == "true" || lower == "1") return true;
   if (lower == "false" || lower == "0") return false;
   return make_error(ErrorCode::kInvalidArgument, "{} is \"{}\", expected true or false", name, *text);
@@ -87,9 +98,11 @@ std::vector<std::string> split(std::string_view text, char separator) {
 }
 
 Result<CoreRequest> parse_visible_cores(const std::string& text) {
-  constexpr std::string_view kExpected = "a number, a range a-b or a list of them, contiguous and increasing, for example 0-3 or 3,4,5";
+  constexpr std::string_view kExpected =
+      "a number, a range a-b or a list of them, contiguous and increasing, for example 0-3 or 3,4,5";
   const auto refuse = [&](std::string_view reason) {
-    return make_error(ErrorCode::kInvalidArgument, "NEURON_RT_VISIBLE_CORES is \"{}\": {}; expected {}", text, reason, kExpected);
+    return make_error(ErrorCode::kInvalidArgument, "NEURON_RT_VISIBLE_CORES is \"{}\": {}; expected {}", text, reason,
+                      kExpected);
   };
   CoreRequest request{CoreRequest::Kind::kRange, 0, 0, 0};
   for (const std::string& part : split(text, ',')) {
@@ -117,9 +130,11 @@ Result<std::uint32_t> parse_group_sizes(const std::string& text) {
     for (const std::string& factor : split(part, 'x')) {
       const auto number = parse_number(factor);
       if (!number || *number == 0 || *number > kMaxGroup) {
-        return make_error(ErrorCode::kInvalidArgument,
-                          "NEURONCORE_GROUP_SIZES is \"{}\": \"{}\" is not a group; expected positive integers or AxB, separated by "
-                          "commas", text, part);
+        return make_error(
+            ErrorCode::kInvalidArgument,
+            "NEURONCORE_GROUP_SIZES is \"{}\": \"{}\" is not a group; expected positive integers or AxB, separated by "
+            "commas",
+            text, part);
       }
       product = std::min<std::uint64_t>(product * *number, kMaxNumber);
     }
@@ -131,17 +146,20 @@ Result<std::uint32_t> parse_group_sizes(const std::string& text) {
 Status apply_group_sizes(Configuration& configuration, const std::string& text, bool mxnet) {
   const Result<std::uint32_t> sum = parse_group_sizes(text);
   if (!sum) return tl::unexpected(sum.error());
-  configuration.remarks.push_back({observe::Level::kWarn,
-                                   "NEURONCORE_GROUP_SIZES is deprecated, use NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES instead"});
+  configuration.remarks.push_back(
+      {observe::Level::kWarn,
+       "NEURONCORE_GROUP_SIZES is deprecated, use NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES instead"});
   if (configuration.cores.kind == CoreRequest::Kind::kRange) {
     if (mxnet) {
       return make_error(ErrorCode::kInvalidArgument,
-                        "NEURONCORE_GROUP_SIZES is \"{}\" and NEURON_RT_VISIBLE_CORES is set, too; expected only the latter with MXNet",
+                        "NEURONCORE_GROUP_SIZES is \"{}\" and NEURON_RT_VISIBLE_CORES is set, too; expected only the "
+                        "latter with MXNet",
                         text);
     }
     if (*sum > configuration.cores.count) {
       return make_error(ErrorCode::kInvalidArgument,
-                        "NEURONCORE_GROUP_SIZES is \"{}\", which is {} NeuronCores; expected at most the {} of NEURON_RT_VISIBLE_CORES",
+                        "NEURONCORE_GROUP_SIZES is \"{}\", which is {} NeuronCores; expected at most the {} of "
+                        "NEURON_RT_VISIBLE_CORES",
                         text, *sum, configuration.cores.count);
     }
   } else if (configuration.cores.kind == CoreRequest::Kind::kAll) {
@@ -163,21 +181,26 @@ Status remark_on_unserved(Configuration& configuration) {
   const auto inflight = number_or(configuration.variables, "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0);
   if (!inflight) return tl::unexpected(inflight.error());
   if (*inflight > 0) {
-    configuration.remarks.push_back({observe::Level::kWarn, fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, but "
-                                                                        "executions are synchronous in this release", *inflight)});
+    configuration.remarks.push_back(
+        {observe::Level::kWarn, fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, but "
+                                            "executions are synchronous in this release",
+                                            *inflight)});
   }
   const auto shared = flag_or(configuration.variables, "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false);
   if (!shared) return tl::unexpected(shared.error());
   if (*shared) {
-    configuration.remarks.push_back({observe::Level::kWarn, "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS is true, but replicas keep their "
-                                                            "own weights in this release"});
+    configuration.remarks.push_back({observe::Level::kWarn,
+                                     "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS is true, but replicas keep their "
+                                     "own weights in this release"});
   }
   return {};
 }
 
 }  // namespace
 
-std::span<const VariableInfo> known_variables() { return kKnown; }
+std::span<const VariableInfo> known_variables() {
+  return kKnown;
+}
 
 Variables read_environment() {
   Variables variables;
@@ -202,7 +225,8 @@ Result<Configuration> Configuration::parse(Variables variables, bool mxnet) {
   Configuration configuration;
   configuration.variables = std::move(variables);
   const Variables& given = configuration.variables;
-  const Result<observe::Settings> log = observe::parse_settings([&](const char* name) { return configuration.get(name); });
+  const Result<observe::Settings> log =
+      observe::parse_settings([&](const char* name) { return configuration.get(name); });
   if (!log) return tl::unexpected(log.error());
   configuration.log = *log;
   if (const std::string* backend = value_of(given, "OPENNRT_BACKEND")) configuration.backend = *backend;
@@ -218,14 +242,15 @@ Result<Configuration> Configuration::parse(Variables variables, bool mxnet) {
     if (!request) return tl::unexpected(request.error());
     configuration.cores = *request;
     if (*count != 0) {
-      configuration.remarks.push_back({observe::Level::kInfo,
-                                       "NEURON_RT_VISIBLE_CORES and NEURON_RT_NUM_CORES are both set, the former is used"});
+      configuration.remarks.push_back(
+          {observe::Level::kInfo, "NEURON_RT_VISIBLE_CORES and NEURON_RT_NUM_CORES are both set, the former is used"});
     }
   } else if (*count != 0) {
     configuration.cores = {CoreRequest::Kind::kAny, *count, 0, 0};
   }
   if (const std::string* groups = value_of(given, "NEURONCORE_GROUP_SIZES")) {
-    if (const Status applied = apply_group_sizes(configuration, *groups, mxnet); !applied) return tl::unexpected(applied.error());
+    if (const Status applied = apply_group_sizes(configuration, *groups, mxnet); !applied)
+      return tl::unexpected(applied.error());
   }
   if (const Status remarked = remark_on_unserved(configuration); !remarked) return tl::unexpected(remarked.error());
   // What belongs to nrt_load is read there, but a mistake is better told at once.
@@ -238,8 +263,7 @@ Result<ModelConfiguration> ModelConfiguration::parse(const Variables& variables)
   ModelConfiguration configuration;
   const Result<std::uint32_t> seconds = number_or(variables, "NEURON_RT_EXEC_TIMEOUT", kDefaultTimeoutSeconds);
   if (!seconds) return tl::unexpected(seconds.error());
-  configuration.timeout_ns =
-      *seconds == 0 ? kNoTimeout : std::uint64_t{*seconds} * kNanosecondsPerSecond;
+  configuration.timeout_ns = *seconds == 0 ? kNoTimeout : std::uint64_t{*seconds} * kNanosecondsPerSecond;
   const Result<bool> validate = flag_or(variables, "NEURON_RT_VALIDATE_HASH", false);
   if (!validate) return tl::unexpected(validate.error());
   configuration.validate_hash = *validate;

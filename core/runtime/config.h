@@ -19,7 +19,7 @@ namespace opennrt {
 /// One variable that the library knows. docs/host-contract.md lists the same ones; a test compares.
 struct VariableInfo {
   std::string_view name;
-  std::string_view expected;   ///< what a value looks like
+  std::string_view expected;  ///< what a value looks like
   std::string_view meaning;
 };
 std::span<const VariableInfo> known_variables();
@@ -28,7 +28,8 @@ std::span<const VariableInfo> known_variables();
 using Variables = std::map<std::string, std::string, std::less<>>;
 Variables read_environment();
 
-/// Which NeuronCores the process asks for (requirements B1 to B4, B7). Numbers count from 0 over all devices it can see.
+/// Which NeuronCores the process asks for (requirements B1 to B4, B7). Numbers count from 0 over all devices it can
+/// see.
 struct CoreRequest {
   enum class Kind { kAll, kAny, kRange } kind = Kind::kAll;
   std::uint32_t count = 0;            ///< kAny, kRange
@@ -44,7 +45,7 @@ struct Remark {
 
 struct Configuration {
   Variables variables;
-  std::string backend;       ///< OPENNRT_BACKEND; empty: not chosen
+  std::string backend;                    ///< OPENNRT_BACKEND; empty: not chosen
   std::vector<std::string> backend_path;  ///< OPENNRT_BACKEND_PATH: folders searched before the library's own
   CoreRequest cores;
   observe::Settings log;

@@ -27,7 +27,8 @@ class HandleTable {
   HandleTable(HandleKind kind, std::string_view noun) : kind_(kind), noun_(noun) {}
 
   void* add(std::shared_ptr<T> object) {
-    const std::uintptr_t handle = (next_.fetch_add(1, std::memory_order_relaxed) << kKindBits) | static_cast<std::uintptr_t>(kind_);
+    const std::uintptr_t handle =
+        (next_.fetch_add(1, std::memory_order_relaxed) << kKindBits) | static_cast<std::uintptr_t>(kind_);
     Shard& shard = shard_of(handle);
     const std::unique_lock lock(shard.mutex);
     shard.objects.emplace(handle, std::move(object));
@@ -48,7 +49,8 @@ class HandleTable {
     if (handle == nullptr) return make_error(ErrorCode::kInvalidArgument, "{} is NULL, expected a handle", noun_);
     std::shared_ptr<T> object = find(handle);
     if (object == nullptr) {
-      return make_error(ErrorCode::kInvalidHandle, "{} is {}, which is not a live handle; expected one that has not been freed", noun_,
+      return make_error(ErrorCode::kInvalidHandle,
+                        "{} is {}, which is not a live handle; expected one that has not been freed", noun_,
                         fmt::ptr(handle));
     }
     return object;

@@ -23,7 +23,8 @@ constexpr const char* kAllocateFunction = "nrt_allocate_neuron_cores";  // as th
 using observe::Component;
 using observe::Level;
 
-/// The plug-in's file in the first folder of OPENNRT_BACKEND_PATH that has it, else the name for the library's own folder.
+/// The plug-in's file in the first folder of OPENNRT_BACKEND_PATH that has it, else the name for the library's own
+/// folder.
 std::string resolve_backend(const Configuration& configuration, const std::string& name_or_path) {
   if (name_or_path.find('/') != std::string::npos) return name_or_path;
   for (const std::string& folder : configuration.backend_path) {
@@ -34,8 +35,12 @@ std::string resolve_backend(const Configuration& configuration, const std::strin
   return name_or_path;
 }
 
-void set_bit(opennrt_core_map_t& map, std::uint32_t core) { map.bits[core / 64] |= std::uint64_t{1} << (core % 64); }
-bool has_bit(const opennrt_core_map_t& map, std::uint32_t core) { return ((map.bits[core / 64] >> (core % 64)) & 1) != 0; }
+void set_bit(opennrt_core_map_t& map, std::uint32_t core) {
+  map.bits[core / 64] |= std::uint64_t{1} << (core % 64);
+}
+bool has_bit(const opennrt_core_map_t& map, std::uint32_t core) {
+  return ((map.bits[core / 64] >> (core % 64)) & 1) != 0;
+}
 
 }  // namespace
 
@@ -43,19 +48,23 @@ Result<BackendChoice> choose_backend(const Configuration& configuration, bool ne
   if (!configuration.backend.empty()) {
     if (configuration.backend == "neuron" && !neuron_device_present) {
       return make_error(ErrorCode::kDeviceGone,
-                        "This instance has no neuron devices: OPENNRT_BACKEND is \"neuron\", and {} does not exist. Please check that "
-                        "the Neuron driver is installed and loaded, or set OPENNRT_BACKEND=sim", kFirstNeuronDevice);
+                        "This instance has no neuron devices: OPENNRT_BACKEND is \"neuron\", and {} does not exist. "
+                        "Please check that "
+                        "the Neuron driver is installed and loaded, or set OPENNRT_BACKEND=sim",
+                        kFirstNeuronDevice);
     }
     return BackendChoice{configuration.backend, ""};
   }
   if (neuron_device_present) return BackendChoice{"neuron", ""};
-  return BackendChoice{"sim", fmt::format("{} does not exist, so models run on the simulated Inferentia. Set OPENNRT_BACKEND=sim to "
-                                          "choose it without this line, or OPENNRT_BACKEND=neuron to insist on a device",
-                                          kFirstNeuronDevice)};
+  return BackendChoice{
+      "sim", fmt::format("{} does not exist, so models run on the simulated Inferentia. Set OPENNRT_BACKEND=sim to "
+                         "choose it without this line, or OPENNRT_BACKEND=neuron to insist on a device",
+                         kFirstNeuronDevice)};
 }
 
 void Machine::host_log(void*, opennrt_log_level_t level, const char* function, const char* text) {
-  observe::write(Component::kTdrv, static_cast<Level>(level), function == nullptr ? "" : function, text == nullptr ? "" : text);
+  observe::write(Component::kTdrv, static_cast<Level>(level), function == nullptr ? "" : function,
+                 text == nullptr ? "" : text);
 }
 
 bool Machine::host_log_enabled(void*, opennrt_log_level_t level) {
@@ -70,18 +79,21 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
   const Result<BackendChoice> choice = choose_backend(configuration, access(kFirstNeuronDevice, F_OK) == 0);
   if (!choice) return tl::unexpected(choice.error());
   static std::atomic<bool> told{false};
-  if (!choice->notice.empty() && !told.exchange(true)) observe::write_notice(Component::kNrt, "nrt_init", choice->notice);
+  if (!choice->notice.empty() && !told.exchange(true))
+    observe::write_notice(Component::kNrt, "nrt_init", choice->notice);
 
   std::unique_ptr<Machine> machine(new Machine);
   machine->configuration_ = std::move(configuration);
-  machine->host_ = {sizeof(opennrt_host_t), machine.get(), &host_log, &host_log_enabled, &host_config,
-                    library_paths().data_dir.c_str()};
-  auto backend = umd::Backend::open(resolve_backend(machine->configuration_, choice->name_or_path), library_paths().backend_dir,
-                                    machine->host_);
+  machine->host_ = {sizeof(opennrt_host_t), machine.get(), &host_log,
+                    &host_log_enabled,      &host_config,  library_paths().data_dir.c_str()};
+  auto backend = umd::Backend::open(resolve_backend(machine->configuration_, choice->name_or_path),
+                                    library_paths().backend_dir, machine->host_);
   if (!backend) {
     if (choice->name_or_path == "neuron") {
-      return with_context(backend.error(), fmt::format("{} exists, but the backend for it is not there; set OPENNRT_BACKEND=sim to run "
-                                                       "on the simulated Inferentia", kFirstNeuronDevice));
+      return with_context(backend.error(),
+                          fmt::format("{} exists, but the backend for it is not there; set OPENNRT_BACKEND=sim to run "
+                                      "on the simulated Inferentia",
+                                      kFirstNeuronDevice));
     }
     return tl::unexpected(backend.error());
   }
@@ -95,11 +107,12 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
                       std::strerror(-error));
   }
   if (count == 0) {
-    return make_error(ErrorCode::kDeviceGone, "This instance has no neuron devices: backend {} sees none", machine->backend_->name());
+    return make_error(ErrorCode::kDeviceGone, "This instance has no neuron devices: backend {} sees none",
+                      machine->backend_->name());
   }
   if (count > OPENNRT_MAX_DEVICES) {
-    return make_error(ErrorCode::kDeviceGone, "backend {} has {} devices, expected at most {}", machine->backend_->name(), count,
-                      OPENNRT_MAX_DEVICES);
+    return make_error(ErrorCode::kDeviceGone, "backend {} has {} devices, expected at most {}",
+                      machine->backend_->name(), count, OPENNRT_MAX_DEVICES);
   }
   numbers.resize(count);
   if (detail == Detail::kCoreCount && api.core_holder != nullptr) {
@@ -121,12 +134,13 @@ Status Machine::open_devices(const std::vector<std::uint32_t>& numbers) {
     if (!device) return tl::unexpected(device.error());
     const opennrt_device_info_t& info = (*device)->info();
     if (!cores_.empty() && info.first_core != cores_.back().machine_number + 1) {
-      return make_error(ErrorCode::kInvalidArgument, "Neuron cores are not contiguous: device {} begins with nc{}, expected nc{}", number,
+      return make_error(ErrorCode::kInvalidArgument,
+                        "Neuron cores are not contiguous: device {} begins with nc{}, expected nc{}", number,
                         info.first_core, cores_.back().machine_number + 1);
     }
     if (info.first_core > OPENNRT_MAX_CORES - info.core_count) {
-      return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number, info.core_count,
-                        info.first_core, OPENNRT_MAX_CORES);
+      return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number,
+                        info.core_count, info.first_core, OPENNRT_MAX_CORES);
     }
     for (std::uint32_t c = 0; c < info.core_count; ++c) cores_.push_back({*device, c, info.first_core + c});
     devices_.push_back(std::move(*device));
@@ -140,7 +154,8 @@ Machine::~Machine() {
   devices_.clear();  // before the cores become somebody else's
   if (holds_cores_ && backend_->api().cores_release != nullptr) {
     if (const int error = backend_->api().cores_release(backend_->handle(), &reserved_); error != 0) {
-      observe::log(Component::kNrt, Level::kError, kAllocateFunction, "releasing the NeuronCores failed: {}", std::strerror(-error));
+      observe::log(Component::kNrt, Level::kError, kAllocateFunction, "releasing the NeuronCores failed: {}",
+                   std::strerror(-error));
     }
   }
   backend_.reset();
@@ -154,12 +169,16 @@ std::string Machine::instance_type() const {
 Result<std::uint32_t> Machine::count(const CoreRequest& request) const {
   const std::uint32_t total = total_cores_;
   switch (request.kind) {
-    case CoreRequest::Kind::kAll: return total;
-    case CoreRequest::Kind::kAny: return request.count;
+    case CoreRequest::Kind::kAll:
+      return total;
+    case CoreRequest::Kind::kAny:
+      return request.count;
     case CoreRequest::Kind::kRange:
       if (request.last >= total) {
-        return make_error(ErrorCode::kInvalidArgument, "NEURON_RT_VISIBLE_CORES asks for nc{}-nc{}, expected cores of this instance, "
-                                                       "nc0-nc{}", request.first, request.last, total - 1);
+        return make_error(ErrorCode::kInvalidArgument,
+                          "NEURON_RT_VISIBLE_CORES asks for nc{}-nc{}, expected cores of this instance, "
+                          "nc0-nc{}",
+                          request.first, request.last, total - 1);
       }
       return request.count;
   }
@@ -175,13 +194,15 @@ std::string Machine::holders(std::uint32_t first, std::uint32_t last) const {
   std::map<std::int32_t, Held> by_pid;
   for (std::uint32_t i = first; i <= last; ++i) {
     opennrt_core_holder_t holder{};
-    if (backend_->api().core_holder(backend_->handle(), cores_[i].machine_number, &holder) != 0 || holder.pid == 0) continue;
+    if (backend_->api().core_holder(backend_->handle(), cores_[i].machine_number, &holder) != 0 || holder.pid == 0)
+      continue;
     Held& held = by_pid[holder.pid];
     held.command.assign(holder.command, strnlen(holder.command, sizeof(holder.command)));
     held.cores += fmt::format("{}nc{}", held.cores.empty() ? "" : ",", i);
   }
   std::string text;
-  for (const auto& [pid, held] : by_pid) text += fmt::format("{}{} by pid {} ({})", text.empty() ? "" : ", ", held.cores, pid, held.command);
+  for (const auto& [pid, held] : by_pid)
+    text += fmt::format("{}{} by pid {} ({})", text.empty() ? "" : ", ", held.cores, pid, held.command);
   return text.empty() ? "" : " - held: " + text;
 }
 
@@ -201,13 +222,13 @@ Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   } else if (backend_->api().cores_reserve == nullptr) {
     for (std::uint32_t i = first; i < first + *wanted; ++i) set_bit(taken, cores_[i].machine_number);
   } else {
-    error = backend_->api().cores_reserve(backend_->handle(), *wanted, cores_[first].machine_number, cores_[last].machine_number, &taken,
-                                          &available);
+    error = backend_->api().cores_reserve(backend_->handle(), *wanted, cores_[first].machine_number,
+                                          cores_[last].machine_number, &taken, &available);
   }
   if (error == -EBUSY) {
     const std::string requested = range ? fmt::format("nc{}-nc{}", first, last) : std::to_string(*wanted);
-    const std::string line = fmt::format("NeuronCore(s) not available - Requested:{} Available:{}{}", requested, available,
-                                         holders(first, last));
+    const std::string line = fmt::format("NeuronCore(s) not available - Requested:{} Available:{}{}", requested,
+                                         available, holders(first, last));
     observe::write(Component::kNrt, Level::kError, kAllocateFunction, line);
     return make_error(ErrorCode::kResource, "{}", line);
   }

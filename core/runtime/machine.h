@@ -34,8 +34,10 @@ Result<BackendChoice> choose_backend(const Configuration& configuration, bool ne
 /// A backend, opened, with its devices. Closing is the destructor. Thread-safe.
 class Machine {
  public:
-  /// kCoreCount: no device is opened if the backend can say without how many cores there are; then only total_cores(), count(),
-  /// backend() and configuration() mean something. A simulator is not built for that, and so the process may fork afterwards.
+  /// kCoreCount: no device is opened if the backend can say without how many cores there are; then only total_cores(),
+  /// count(),
+  /// backend() and configuration() mean something. A simulator is not built for that, and so the process may fork
+  /// afterwards.
   enum class Detail { kCoreCount, kDevices };
   static Result<std::unique_ptr<Machine>> open(Configuration configuration, Detail detail = Detail::kDevices);
   ~Machine();

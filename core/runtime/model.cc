@@ -13,11 +13,14 @@ namespace {
 using observe::Component;
 using observe::Level;
 
-const char* kind_word(neff::TensorKind kind) { return kind == neff::TensorKind::kInput ? "input" : "output"; }
+const char* kind_word(neff::TensorKind kind) {
+  return kind == neff::TensorKind::kInput ? "input" : "output";
+}
 
 bool outputs_match_inputs(const std::vector<neff::TensorInfo>& tensors) {
   std::vector<const neff::TensorInfo*> in, out;
-  for (const neff::TensorInfo& tensor : tensors) (tensor.kind == neff::TensorKind::kInput ? in : out).push_back(&tensor);
+  for (const neff::TensorInfo& tensor : tensors)
+    (tensor.kind == neff::TensorKind::kInput ? in : out).push_back(&tensor);
   if (in.empty() || in.size() != out.size()) return false;
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (in[i]->dtype != out[i]->dtype || in[i]->shape != out[i]->shape || in[i]->bytes != out[i]->bytes) return false;
@@ -38,8 +41,9 @@ Result<std::shared_ptr<Model>> Model::load(const neff::Neff& neff, const std::ve
   for (const Placement& placement : placements) {
     auto program = umd::Program::load(placement.core.device, placement.core.device_core, subgraph);
     if (!program) {
-      observe::log(Component::kNmgr, Level::kError, "stage_kelf_models", "Failed to stage graph: {} to NeuronCore {}: {}", subgraph.name,
-                   placement.vnc, program.error().message);
+      observe::log(Component::kNmgr, Level::kError, "stage_kelf_models",
+                   "Failed to stage graph: {} to NeuronCore {}: {}", subgraph.name, placement.vnc,
+                   program.error().message);
       return tl::unexpected(program.error());
     }
     auto replica = std::make_unique<Replica>();
@@ -57,22 +61,22 @@ Result<std::vector<Model::Bound>> Model::bind(const TensorSet& set, neff::Tensor
     if (info.kind != kind) continue;
     const TensorSet::Entry entry = set.find(info.name);
     if (entry.handle == nullptr) {
-      return make_error(ErrorCode::kInvalidArgument, "{} tensor \"{}\" is missing in the {} set; the set has {}", kind_word(kind),
-                        info.name, kind_word(kind), set.names());
+      return make_error(ErrorCode::kInvalidArgument, "{} tensor \"{}\" is missing in the {} set; the set has {}",
+                        kind_word(kind), info.name, kind_word(kind), set.names());
     }
     Bound bound{&info, entry.tensor.lock(), {}, {}};
     if (bound.tensor == nullptr) {
-      return make_error(ErrorCode::kInvalidHandle, "{} tensor \"{}\" has been freed; expected one that is alive", kind_word(kind),
-                        info.name);
+      return make_error(ErrorCode::kInvalidHandle, "{} tensor \"{}\" has been freed; expected one that is alive",
+                        kind_word(kind), info.name);
     }
     bound.view = bound.tensor->view();
     if (bound.view.storage == nullptr) {
-      return make_error(ErrorCode::kBadInput, "{} tensor \"{}\" is empty, expected one with {} bytes of storage", kind_word(kind),
-                        info.name, info.bytes);
+      return make_error(ErrorCode::kBadInput, "{} tensor \"{}\" is empty, expected one with {} bytes of storage",
+                        kind_word(kind), info.name, info.bytes);
     }
     if (bound.view.size != info.bytes) {
-      return make_error(ErrorCode::kInvalidArgument, "Unexpected {} size, for {}, expected: {}, received: {}", kind_word(kind), info.name,
-                        info.bytes, bound.view.size);
+      return make_error(ErrorCode::kInvalidArgument, "Unexpected {} size, for {}, expected: {}, received: {}",
+                        kind_word(kind), info.name, info.bytes, bound.view.size);
     }
     bound.binding.name = info.name;
     if (auto memory = bound.view.storage->device_memory()) {
@@ -81,8 +85,10 @@ Result<std::vector<Model::Bound>> Model::bind(const TensorSet& set, neff::Tensor
     } else if (const std::span<std::byte> host = bound.view.storage->host(); host.data() != nullptr) {
       bound.binding.host = host.subspan(bound.view.offset, bound.view.size);
     } else {
-      return make_error(ErrorCode::kBadInput, "{} tensor \"{}\" lost its storage on the device with nrt_close; expected one allocated "
-                                              "since", kind_word(kind), info.name);
+      return make_error(ErrorCode::kBadInput,
+                        "{} tensor \"{}\" lost its storage on the device with nrt_close; expected one allocated "
+                        "since",
+                        kind_word(kind), info.name);
     }
     bounds.push_back(std::move(bound));
   }
@@ -96,20 +102,24 @@ Result<Model::Replica*> Model::choose(std::span<const Bound> inputs, std::span<c
   for (std::size_t i = 0; i < replicas_.size(); ++i) {
     Replica& replica = *replicas_[(begin + i) % replicas_.size()];
     const auto reaches = [&](const Bound& bound) {
-      if (bound.binding.memory == nullptr || &bound.binding.memory->device() == replica.program->device().get()) return true;
+      if (bound.binding.memory == nullptr || &bound.binding.memory->device() == replica.program->device().get())
+        return true;
       elsewhere = &bound;
       return false;
     };
     bool usable = true;
     for (const Bound& bound : inputs) usable = usable && reaches(bound);
     for (const Bound& bound : outputs) usable = usable && reaches(bound);
-    if (usable && (best == nullptr || replica.busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed))) {
+    if (usable && (best == nullptr ||
+                   replica.busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed))) {
       best = &replica;
     }
   }
   if (best != nullptr) return best;
-  return make_error(ErrorCode::kInvalidArgument, "{} tensor \"{}\" is on Neuron Device {}, expected one on the device that runs the "
-                                                 "model, {}", kind_word(elsewhere->info->kind), elsewhere->info->name,
+  return make_error(ErrorCode::kInvalidArgument,
+                    "{} tensor \"{}\" is on Neuron Device {}, expected one on the device that runs the "
+                    "model, {}",
+                    kind_word(elsewhere->info->kind), elsewhere->info->name,
                     elsewhere->binding.memory->device().number(), replicas_.front()->program->device()->number());
 }
 
@@ -133,8 +143,9 @@ Status Model::feed_back(const std::vector<Bound>& outputs, std::vector<std::vect
 
 void Model::report_failure(const Replica& replica, const umd::ExecutionReport& report) const {
   observe::log(Component::kTdrv, Level::kError, "exec_consume_infer_status_notifications", "{}", report.message);
-  observe::log(Component::kNmgr, Level::kError, "dlr_infer", "Inference of model \"{}\" on Neuron Device {} NC {} failed", name_,
-               replica.program->device()->number(), replica.program->core());
+  observe::log(Component::kNmgr, Level::kError, "dlr_infer",
+               "Inference of model \"{}\" on Neuron Device {} NC {} failed", name_, replica.program->device()->number(),
+               replica.program->core());
 }
 
 Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const TensorSet& output_set, int repeat) {
@@ -155,7 +166,9 @@ Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const Te
   for (const Bound& bound : *outputs) out.push_back(bound.binding);
 
   struct Busy {
-    explicit Busy(std::atomic<std::uint32_t>& counter) : count(counter) { count.fetch_add(1, std::memory_order_relaxed); }
+    explicit Busy(std::atomic<std::uint32_t>& counter) : count(counter) {
+      count.fetch_add(1, std::memory_order_relaxed);
+    }
     ~Busy() { count.fetch_sub(1, std::memory_order_relaxed); }
     std::atomic<std::uint32_t>& count;
   };
@@ -172,7 +185,8 @@ Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const Te
     total.message = std::move(report->message);
     total.device_ns += report->device_ns;
     if (total.outcome != umd::Outcome::kCompleted) report_failure(replica, total);
-    const bool written = total.outcome == umd::Outcome::kCompleted || total.outcome == umd::Outcome::kCompletedWithNumericalError ||
+    const bool written = total.outcome == umd::Outcome::kCompleted ||
+                         total.outcome == umd::Outcome::kCompletedWithNumericalError ||
                          total.outcome == umd::Outcome::kCompletedWithError;
     if (written) {
       for (const Bound& bound : *outputs) bound.tensor->complete();

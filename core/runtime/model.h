@@ -61,7 +61,8 @@ class Model {
   Model() = default;
   Result<std::vector<Bound>> bind(const TensorSet& set, neff::TensorKind kind) const;
   Result<Replica*> choose(std::span<const Bound> inputs, std::span<const Bound> outputs);
-  Status feed_back(const std::vector<Bound>& outputs, std::vector<std::vector<std::byte>>& fed, std::vector<umd::Binding>& inputs) const;
+  Status feed_back(const std::vector<Bound>& outputs, std::vector<std::vector<std::byte>>& fed,
+                   std::vector<umd::Binding>& inputs) const;
   void report_failure(const Replica& replica, const umd::ExecutionReport& report) const;
 
   std::string name_;
@@ -69,7 +70,7 @@ class Model {
   std::vector<std::uint32_t> vncs_;
   bool feeds_back_ = false;  ///< outputs match inputs one to one
   std::uint64_t timeout_ns_ = 0;
-  std::shared_mutex gate_;   ///< executions share it, unload() has it alone
+  std::shared_mutex gate_;  ///< executions share it, unload() has it alone
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::atomic<std::uint32_t> next_{0};
 };

@@ -23,7 +23,8 @@ Result<Configuration> read_configuration(bool mxnet) {
   Result<Configuration> configuration = Configuration::parse(read_environment(), mxnet);
   if (!configuration) return configuration;
   if (const Status opened = observe::configure(configuration->log); !opened) return tl::unexpected(opened.error());
-  for (const Remark& remark : configuration->remarks) observe::log(Component::kNrt, remark.level, "nrt_config", "{}", remark.text);
+  for (const Remark& remark : configuration->remarks)
+    observe::log(Component::kNrt, remark.level, "nrt_config", "{}", remark.text);
   return configuration;
 }
 

@@ -17,7 +17,8 @@
 
 namespace opennrt {
 
-/// One per process: a child of fork(2) gets a fresh one, and never touches locks, threads or devices of its parent. Lives as
+/// One per process: a child of fork(2) gets a fresh one, and never touches locks, threads or devices of its parent.
+/// Lives as
 /// long as the process. Thread-safe.
 class Process {
  public:
@@ -35,7 +36,8 @@ class Process {
   /// The machine for questions that are allowed at any time: the runtime's, or one opened for the question only.
   /// `ask` gets the machine and, when open, the runtime (else nullptr).
   template <typename Ask>
-  auto with_machine(Machine::Detail detail, Ask&& ask) -> decltype(ask(std::declval<const Machine&>(), static_cast<const Runtime*>(nullptr))) {
+  auto with_machine(Machine::Detail detail, Ask&& ask)
+      -> decltype(ask(std::declval<const Machine&>(), static_cast<const Runtime*>(nullptr))) {
     {
       const std::shared_lock inside(gate_);
       if (runtime_ != nullptr) return ask(runtime_->machine(), static_cast<const Runtime*>(runtime_.get()));

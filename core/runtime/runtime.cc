@@ -22,23 +22,30 @@ Status check_runnable(const neff::Neff& neff, const opennrt_device_info_t& devic
   const neff::Subgraph& subgraph = neff.subgraphs.front();
   if (neff.target != neff::kTarget || subgraph.isa_version == 0) {
     return make_error(ErrorCode::kUnsupported,
-                      "Unsupported hardware operator codes found in neff: its kelf is for target \"{}\" with instruction set version {}, "
-                      "expected \"{}\" and the open instruction set, version 1 to {}", neff.target, subgraph.isa_version, neff::kTarget,
-                      device.open_isa_version);
+                      "Unsupported hardware operator codes found in neff: its kelf is for target \"{}\" with "
+                      "instruction set version {}, "
+                      "expected \"{}\" and the open instruction set, version 1 to {}",
+                      neff.target, subgraph.isa_version, neff::kTarget, device.open_isa_version);
   }
   if (subgraph.isa_version > device.open_isa_version) {
-    return make_error(ErrorCode::kUnsupported,
-                      "Unsupported hardware operator codes found in neff: it is of version {} of the open instruction set, the device "
-                      "executes {}", subgraph.isa_version,
-                      device.open_isa_version == 0 ? "another one" : fmt::format("up to version {}", device.open_isa_version));
+    return make_error(
+        ErrorCode::kUnsupported,
+        "Unsupported hardware operator codes found in neff: it is of version {} of the open instruction set, the "
+        "device "
+        "executes {}",
+        subgraph.isa_version,
+        device.open_isa_version == 0 ? "another one" : fmt::format("up to version {}", device.open_isa_version));
   }
   if (neff.subgraphs.size() > cores) {
-    return make_error(ErrorCode::kNotEnoughCores, "NEFF has {} subgraphs and needs as many NeuronCores, this process has {}",
-                      neff.subgraphs.size(), cores);
+    return make_error(ErrorCode::kNotEnoughCores,
+                      "NEFF has {} subgraphs and needs as many NeuronCores, this process has {}", neff.subgraphs.size(),
+                      cores);
   }
   if (neff.subgraphs.size() > 1) {
-    return make_error(ErrorCode::kUnsupported, "NEFF has {} subgraphs, expected 1: pipelines over several NeuronCores are not served in "
-                                               "this release", neff.subgraphs.size());
+    return make_error(ErrorCode::kUnsupported,
+                      "NEFF has {} subgraphs, expected 1: pipelines over several NeuronCores are not served in "
+                      "this release",
+                      neff.subgraphs.size());
   }
   return {};
 }
@@ -60,7 +67,9 @@ Result<std::unique_ptr<Runtime>> Runtime::open(Configuration configuration) {
 
 void Runtime::log_information() const {
   if (!observe::enabled(Component::kNrt, Level::kInfo)) return;
-  const auto line = [](const std::string& text) { observe::write(Component::kNrt, Level::kInfo, "nrt_infodump", text); };
+  const auto line = [](const std::string& text) {
+    observe::write(Component::kNrt, Level::kInfo, "nrt_infodump", text);
+  };
   line("Neuron runtime information - please include in any support request:");
   line("------------->8------------[ cut here ]------------>8-------------");
   line(fmt::format("NRT version: OpenNRT {} ({})", OPENNRT_VERSION, OPENNRT_GIT_HASH));
@@ -74,7 +83,8 @@ void Runtime::log_information() const {
   const bool has_version = backend.api().version != nullptr && backend.api().version(backend.handle(), &driver) == 0;
   const std::string driver_text(driver.text, strnlen(driver.text, sizeof(driver.text)));
   line(fmt::format("Driver version: {}", has_version ? driver_text : "unknown"));
-  line(fmt::format("Backend: {} - {}", backend.name(), backend.api().description == nullptr ? "" : backend.api().description));
+  line(fmt::format("Backend: {} - {}", backend.name(),
+                   backend.api().description == nullptr ? "" : backend.api().description));
   line(fmt::format("Instance: {}, {} devices, {} NeuronCores", machine_->instance_type(), machine_->devices().size(),
                    machine_->cores().size()));
   std::string visible;
@@ -87,8 +97,8 @@ void Runtime::log_information() const {
 
 Result<Core> Runtime::core(std::int64_t vnc, const char* what) const {
   if (vnc < 0 || static_cast<std::uint64_t>(vnc) >= cores_.size()) {
-    return make_error(ErrorCode::kInvalidArgument, "{} is {}, expected a NeuronCore of this process, 0 to {}", what, vnc,
-                      cores_.size() - 1);
+    return make_error(ErrorCode::kInvalidArgument, "{} is {}, expected a NeuronCore of this process, 0 to {}", what,
+                      vnc, cores_.size() - 1);
   }
   return cores_[static_cast<std::size_t>(vnc)];
 }
@@ -96,7 +106,8 @@ Result<Core> Runtime::core(std::int64_t vnc, const char* what) const {
 Result<std::vector<Placement>> Runtime::place(std::int32_t vnc, std::uint32_t replicas) {
   const auto total = static_cast<std::uint32_t>(cores_.size());
   if (vnc < -1 || (vnc >= 0 && static_cast<std::uint32_t>(vnc) >= total)) {
-    return make_error(ErrorCode::kInvalidArgument, "vnc is {}, expected -1 or a NeuronCore of this process, 0 to {}", vnc, total - 1);
+    return make_error(ErrorCode::kInvalidArgument, "vnc is {}, expected -1 or a NeuronCore of this process, 0 to {}",
+                      vnc, total - 1);
   }
   const std::uint32_t room = vnc < 0 ? total : total - static_cast<std::uint32_t>(vnc);
   if (replicas > room) {
@@ -128,18 +139,22 @@ void Runtime::forget(std::span<const std::uint32_t> vncs) {
   for (const std::uint32_t vnc : vncs) --loads_[vnc];
 }
 
-Result<std::shared_ptr<Model>> Runtime::load(std::span<const std::byte> bytes, std::int32_t vnc, std::int32_t vnc_count) {
+Result<std::shared_ptr<Model>> Runtime::load(std::span<const std::byte> bytes, std::int32_t vnc,
+                                             std::int32_t vnc_count) {
   if (vnc_count == 0 || vnc_count < -1) {
-    return make_error(ErrorCode::kInvalidArgument, "vnc_count is {}, expected -1 or a number of replicas from 1", vnc_count);
+    return make_error(ErrorCode::kInvalidArgument, "vnc_count is {}, expected -1 or a number of replicas from 1",
+                      vnc_count);
   }
-  // The model's variables are read now, not at nrt_init (configuration-guide.rst and nrt-developer-guide.rst of the SDK).
+  // The model's variables are read now, not at nrt_init (configuration-guide.rst and nrt-developer-guide.rst of the
+  // SDK).
   const auto configuration = ModelConfiguration::parse(read_environment());
   if (!configuration) return tl::unexpected(configuration.error());
   neff::ParseOptions options;
   options.validate_hash = configuration->validate_hash;
   const Result<neff::Neff> neff = neff::parse(bytes, options);
   if (!neff) return tl::unexpected(neff.error());
-  for (const std::string& notice : neff->notices) observe::log(Component::kNmgr, Level::kWarn, "nrt_load", "{}", notice);
+  for (const std::string& notice : neff->notices)
+    observe::log(Component::kNmgr, Level::kWarn, "nrt_load", "{}", notice);
   if (const Status runnable = check_runnable(*neff, cores_.front().device->info(), cores_.size()); !runnable) {
     return tl::unexpected(runnable.error());
   }
@@ -152,8 +167,8 @@ Result<std::shared_ptr<Model>> Runtime::load(std::span<const std::byte> bytes, s
     forget(vncs);
     return model;
   }
-  observe::log(Component::kNmgr, Level::kInfo, "nrt_load", "model \"{}\" is loaded on nc{}, {} replicas", (*model)->name(),
-               (*model)->vnc(), (*model)->vncs().size());
+  observe::log(Component::kNmgr, Level::kInfo, "nrt_load", "model \"{}\" is loaded on nc{}, {} replicas",
+               (*model)->name(), (*model)->vnc(), (*model)->vncs().size());
   return model;
 }
 
@@ -166,7 +181,8 @@ Result<opennrt_mem_stats_t> Runtime::memory_stats(std::uint32_t vnc) const {
   const Result<Core> found = core(vnc, "vnc");
   if (!found) return tl::unexpected(found.error());
   const umd::Device& device = *found->device;
-  if (device.api().mem_stats == nullptr) return make_error(ErrorCode::kUnsupported, "backend {} does not account memory", machine_->backend().name());
+  if (device.api().mem_stats == nullptr)
+    return make_error(ErrorCode::kUnsupported, "backend {} does not account memory", machine_->backend().name());
   opennrt_mem_stats_t stats{};
   if (const int error = device.api().mem_stats(device.handle(), found->device_core, &stats); error != 0) {
     return make_error(ErrorCode::kHardware, "device memory of nc{} cannot be read: {}", vnc, std::strerror(-error));

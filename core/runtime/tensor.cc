@@ -9,7 +9,9 @@
 namespace opennrt {
 namespace {
 
-std::string display(const std::string& name) { return name.empty() ? "(unnamed)" : "\"" + name + "\""; }
+std::string display(const std::string& name) {
+  return name.empty() ? "(unnamed)" : "\"" + name + "\"";
+}
 
 }  // namespace
 
@@ -56,10 +58,13 @@ std::shared_ptr<umd::Memory> Storage::device_memory() const {
 
 std::span<std::byte> Storage::host() const {
   switch (kind_) {
-    case Kind::kDevice: return {};
+    case Kind::kDevice:
+      return {};
     case Kind::kVirtual:
-    case Kind::kAttached: return {host_, bytes_};
-    case Kind::kHost: break;
+    case Kind::kAttached:
+      return {host_, bytes_};
+    case Kind::kHost:
+      break;
   }
   const std::lock_guard lock(mutex_);
   return memory_ == nullptr ? std::span<std::byte>{} : std::span<std::byte>{memory_->host(), bytes_};
@@ -82,21 +87,27 @@ void Tensor::attach(void* buffer, std::uint64_t bytes) {
   std::swap(view_, next);
 }
 
-Result<TensorView> Tensor::checked(std::uint64_t offset, const void* buffer, std::uint64_t size, const char* what) const {
+Result<TensorView> Tensor::checked(std::uint64_t offset, const void* buffer, std::uint64_t size,
+                                   const char* what) const {
   TensorView now = view();
   if (now.storage == nullptr) {
-    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: it is empty, expected one with storage", what, display(name_));
+    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: it is empty, expected one with storage", what,
+                      display(name_));
   }
   if (offset > now.size || size > now.size - offset) {
-    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: offset {} and size {} do not fit, expected to end within its {} bytes",
-                      what, display(name_), offset, size, now.size);
+    return make_error(ErrorCode::kInvalidArgument,
+                      "{} of tensor {}: offset {} and size {} do not fit, expected to end within its {} bytes", what,
+                      display(name_), offset, size, now.size);
   }
   if (buffer == nullptr && size > 0) {
-    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: buffer is NULL, expected {} bytes", what, display(name_), size);
+    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: buffer is NULL, expected {} bytes", what,
+                      display(name_), size);
   }
   if (now.storage->device_memory() == nullptr && now.storage->host().data() == nullptr) {
-    return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: its storage on the device went with nrt_close; expected a tensor "
-                                                   "allocated since", what, display(name_));
+    return make_error(ErrorCode::kInvalidArgument,
+                      "{} of tensor {}: its storage on the device went with nrt_close; expected a tensor "
+                      "allocated since",
+                      what, display(name_));
   }
   now.offset += offset;
   return now;
@@ -139,7 +150,8 @@ Status Tensor::set(std::uint64_t offset, int value, std::uint64_t size) {
   return {};
 }
 
-Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset, std::uint64_t size) {
+Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset,
+                    std::uint64_t size) {
   const auto source = from.checked(from_offset, &from, size, "copy");
   if (!source) return tl::unexpected(source.error());
   const auto target = to.checked(to_offset, &to, size, "copy");
@@ -147,20 +159,25 @@ Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, s
   const auto source_memory = source->storage->device_memory();
   const auto target_memory = target->storage->device_memory();
   if (source_memory != nullptr && target_memory != nullptr && source->storage->vnc() != target->storage->vnc()) {
-    return make_error(ErrorCode::kInvalidArgument, "copy of tensor {} on nc{} to tensor {} on nc{}: expected both on the same NeuronCore",
+    return make_error(ErrorCode::kInvalidArgument,
+                      "copy of tensor {} on nc{} to tensor {} on nc{}: expected both on the same NeuronCore",
                       display(from.name_), source->storage->vnc(), display(to.name_), target->storage->vnc());
   }
-  if (source_memory != nullptr && source_memory == target_memory && size > 0 && source->offset < target->offset + size &&
-      target->offset < source->offset + size) {
-    return make_error(ErrorCode::kInvalidArgument, "copy within device memory from {} to {}, {} bytes: the ranges overlap, expected "
-                                                   "separate ones", source->offset, target->offset, size);
+  if (source_memory != nullptr && source_memory == target_memory && size > 0 &&
+      source->offset < target->offset + size && target->offset < source->offset + size) {
+    return make_error(ErrorCode::kInvalidArgument,
+                      "copy within device memory from {} to {}, {} bytes: the ranges overlap, expected "
+                      "separate ones",
+                      source->offset, target->offset, size);
   }
   if (size == 0) return {};
   if (source_memory != nullptr && target_memory != nullptr) {
     return target_memory->device().copy(*source_memory, source->offset, *target_memory, target->offset, size);
   }
-  if (source_memory != nullptr) return source_memory->read(source->offset, target->storage->host().subspan(target->offset, size));
-  if (target_memory != nullptr) return target_memory->write(target->offset, source->storage->host().subspan(source->offset, size));
+  if (source_memory != nullptr)
+    return source_memory->read(source->offset, target->storage->host().subspan(target->offset, size));
+  if (target_memory != nullptr)
+    return target_memory->write(target->offset, source->storage->host().subspan(source->offset, size));
   std::memmove(target->storage->host().data() + target->offset, source->storage->host().data() + source->offset, size);
   return {};
 }

@@ -73,7 +73,8 @@ class Tensor {
   Status read(void* buffer, std::uint64_t offset, std::uint64_t size) const;
   Status write(const void* buffer, std::uint64_t offset, std::uint64_t size);
   Status set(std::uint64_t offset, int value, std::uint64_t size);
-  static Status copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset, std::uint64_t size);
+  static Status copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset,
+                     std::uint64_t size);
 
   /// Counts of executions that wrote this tensor.
   void complete();

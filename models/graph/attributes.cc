@@ -7,12 +7,15 @@ namespace opennrt::compile::graph {
 
 using onnx_model::Attribute;
 
-std::string node_text(const onnx_model::Node& node) { return "node '" + node.name + "' (" + node.op + ")"; }
+std::string node_text(const onnx_model::Node& node) {
+  return "node '" + node.name + "' (" + node.op + ")";
+}
 
 namespace {
 constexpr std::int64_t kMaxWindow = 1 << 14;  // kernel, stride, dilation, pad: what the access patterns can express
 
-Result<const Attribute*> find(const onnx_model::Node& node, const char* name, Attribute::Kind kind, const char* expected) {
+Result<const Attribute*> find(const onnx_model::Node& node, const char* name, Attribute::Kind kind,
+                              const char* expected) {
   const auto it = node.attributes.find(name);
   if (it == node.attributes.end()) return nullptr;
   // An empty list has no type of its own in files without attribute types.
@@ -57,12 +60,14 @@ Result<std::size_t> axis_attribute(const onnx_model::Node& node, std::int64_t ax
   return static_cast<std::size_t>(axis < 0 ? axis + r : axis);
 }
 
-Result<Window> read_window(const onnx_model::Node& node, const Dims& input, const std::vector<std::int64_t>& kernel, bool is_pool) {
+Result<Window> read_window(const onnx_model::Node& node, const Dims& input, const std::vector<std::int64_t>& kernel,
+                           bool is_pool) {
   Window w;
   const auto pair = [&](const char* name, std::array<std::int64_t, 2>& out) -> Status {
     auto list = ints_attribute(node, name, {1, 1});
     if (!list) return tl::unexpected(list.error());
-    if (list->size() != 2) return unsupported(node, "attribute '{}' has {} values, expected 2 (two-dimensional)", name, list->size());
+    if (list->size() != 2)
+      return unsupported(node, "attribute '{}' has {} values, expected 2 (two-dimensional)", name, list->size());
     for (int i = 0; i < 2; ++i) {
       if ((*list)[i] < 1 || (*list)[i] > kMaxWindow)
         return invalid(node, "attribute '{}' has the value {}, expected 1 to {}", name, (*list)[i], kMaxWindow);
@@ -70,7 +75,8 @@ Result<Window> read_window(const onnx_model::Node& node, const Dims& input, cons
     }
     return {};
   };
-  if (kernel.size() != 2) return unsupported(node, "kernel_shape has {} values, expected 2 (two-dimensional)", kernel.size());
+  if (kernel.size() != 2)
+    return unsupported(node, "kernel_shape has {} values, expected 2 (two-dimensional)", kernel.size());
   for (int i = 0; i < 2; ++i) {
     if (kernel[i] < 1 || kernel[i] > kMaxWindow)
       return invalid(node, "kernel_shape has the value {}, expected 1 to {}", kernel[i], kMaxWindow);
@@ -111,15 +117,16 @@ Result<Window> read_window(const onnx_model::Node& node, const Dims& input, cons
       return invalid(node, "the window covers {} elements of dimension {}, which has {} with its pads", extent, i + 2,
                      size[i] + w.pad[i] + w.pad[i + 2]);
     if (*ceil_mode != 0 && room % w.stride[i] != 0)
-      return unsupported(node, "ceil_mode with a window that does not fit evenly (dimension {}) is not supported", i + 2);
+      return unsupported(node, "ceil_mode with a window that does not fit evenly (dimension {}) is not supported",
+                         i + 2);
     w.output[i] = room / w.stride[i] + 1;
   }
   if (is_pool) {
     for (int i = 0; i < 2; ++i) {
       const std::int64_t extent = (w.kernel[i] - 1) * w.dilation[i] + 1;
       if (w.pad[i] >= extent || w.pad[i + 2] >= extent)
-        return unsupported(node, "pads {} and {} of dimension {} leave windows without an element (window {})", w.pad[i],
-                           w.pad[i + 2], i + 2, extent);
+        return unsupported(node, "pads {} and {} of dimension {} leave windows without an element (window {})",
+                           w.pad[i], w.pad[i + 2], i + 2, extent);
     }
   }
   return w;

@@ -34,6 +34,7 @@ struct Window {
   std::array<std::int64_t, 2> kernel{}, stride{1, 1}, dilation{1, 1}, output{};
   std::array<std::int64_t, 4> pad{};  ///< top, left, bottom, right
 };
-Result<Window> read_window(const onnx_model::Node& node, const Dims& input, const std::vector<std::int64_t>& kernel, bool is_pool);
+Result<Window> read_window(const onnx_model::Node& node, const Dims& input, const std::vector<std::int64_t>& kernel,
+                           bool is_pool);
 
 }  // namespace opennrt::compile::graph

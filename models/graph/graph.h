@@ -41,9 +41,9 @@ std::optional<Axis> axis_of(std::size_t rank, std::size_t dimension);
 struct Value {
   std::string name;
   Shape shape;
-  std::shared_ptr<const std::vector<float>> constant;  ///< set: known at compile time
+  std::shared_ptr<const std::vector<float>> constant;     ///< set: known at compile time
   std::shared_ptr<const std::vector<std::int64_t>> ints;  ///< integer constants (shapes, axes); never on the device
-  int producer = -1;                                   ///< index in Graph::nodes
+  int producer = -1;                                      ///< index in Graph::nodes
   bool is_input = false, is_output = false;
 };
 
@@ -62,16 +62,22 @@ struct MatMul {
   isa::Activation activation = isa::Activation::kCopy;
 };
 /// inputs a, b of the same rank, each dimension equal or 1
-struct Binary { isa::Alu op = isa::Alu::kAdd; };
+struct Binary {
+  isa::Alu op = isa::Alu::kAdd;
+};
 /// activation(scale * x + bias)
 struct Unary {
   isa::Activation function = isa::Activation::kCopy;
   float scale = 1;
 };
 /// min(max(x, low), high)
-struct Clip { float low = 0, high = 0; };
+struct Clip {
+  float low = 0, high = 0;
+};
 /// x < 0 ? slope * x : x
-struct LeakyRelu { float slope = 0; };
+struct LeakyRelu {
+  float slope = 0;
+};
 /// activation(x * scale[c] + shift[c])
 struct ScaleShift {
   std::vector<float> scale, shift;
@@ -82,14 +88,20 @@ struct Pool {
   std::array<std::int64_t, 2> kernel{1, 1}, stride{1, 1}, dilation{1, 1};
   std::array<std::int64_t, 4> pad{};
 };
-struct Reshape {};                                 ///< same row-major elements, other shape
-struct Transpose { std::vector<std::int64_t> permutation; };
-struct Concat { std::size_t dimension = 0; };
-struct Softmax { std::size_t first = 0, last = 0; };  ///< over the dimensions first..last together
-struct Copy {};                                     ///< the same values, possibly in another data type
+struct Reshape {};  ///< same row-major elements, other shape
+struct Transpose {
+  std::vector<std::int64_t> permutation;
+};
+struct Concat {
+  std::size_t dimension = 0;
+};
+struct Softmax {
+  std::size_t first = 0, last = 0;
+};               ///< over the dimensions first..last together
+struct Copy {};  ///< the same values, possibly in another data type
 
-using Operator = std::variant<Conv, MatMul, Binary, Unary, Clip, LeakyRelu, ScaleShift, Pool, Reshape, Transpose, Concat, Softmax,
-                              Copy>;
+using Operator = std::variant<Conv, MatMul, Binary, Unary, Clip, LeakyRelu, ScaleShift, Pool, Reshape, Transpose,
+                              Concat, Softmax, Copy>;
 
 struct Node {
   Operator op;
@@ -99,8 +111,14 @@ struct Node {
   bool dead = false;
 
   std::string text() const { return "node '" + name + "' (" + onnx_op + ")"; }
-  template <typename T> T* as() { return std::get_if<T>(&op); }
-  template <typename T> const T* as() const { return std::get_if<T>(&op); }
+  template <typename T>
+  T* as() {
+    return std::get_if<T>(&op);
+  }
+  template <typename T>
+  const T* as() const {
+    return std::get_if<T>(&op);
+  }
 };
 
 struct Graph {
@@ -120,9 +138,10 @@ Result<Graph> type_model(onnx_model::Model model);
 
 // ---- passes (passes.cc), in the order of simplify() ----
 void remove_dead(Graph& graph);
-void fold_batch_norm(Graph& graph);         ///< ScaleShift after a Conv nobody else reads goes into its weights
-void fold_reshape_into_dense(Graph& graph); ///< a dense layer on a flattened [N,C,H,W] becomes a convolution of kernel H×W
-void fuse_activations(Graph& graph);        ///< Relu, Sigmoid, … after Conv or MatMul
+void fold_batch_norm(Graph& graph);  ///< ScaleShift after a Conv nobody else reads goes into its weights
+void fold_reshape_into_dense(
+    Graph& graph);                    ///< a dense layer on a flattened [N,C,H,W] becomes a convolution of kernel H×W
+void fuse_activations(Graph& graph);  ///< Relu, Sigmoid, … after Conv or MatMul
 void simplify(Graph& graph);
 
 /// The device data type of every value under `cast`, with Copy nodes inserted where a node needs another type than its operand has.

@@ -20,8 +20,12 @@ void absorb(Graph& g, Node& into, Node& node) {
   node.dead = true;
 }
 
-bool is_movement(const Node& n) { return n.as<Reshape>() || n.as<Transpose>() || n.as<Concat>(); }
-bool is_matmul(const Node& n) { return n.as<Conv>() || n.as<MatMul>(); }
+bool is_movement(const Node& n) {
+  return n.as<Reshape>() || n.as<Transpose>() || n.as<Concat>();
+}
+bool is_matmul(const Node& n) {
+  return n.as<Conv>() || n.as<MatMul>();
+}
 
 }  // namespace
 

@@ -20,10 +20,14 @@ std::string shape_text(const Shape& shape) {
 
 Dims dims_of(const Shape& s) {
   switch (s.size()) {
-    case 0: return {};
-    case 1: return {1, s[0], 1, 1};
-    case 2: return {s[0], s[1], 1, 1};
-    case 3: return {s[0], s[1], 1, s[2]};
+    case 0:
+      return {};
+    case 1:
+      return {1, s[0], 1, 1};
+    case 2:
+      return {s[0], s[1], 1, 1};
+    case 3:
+      return {s[0], s[1], 1, s[2]};
     default: {
       Dims d{s[0], s[1], s[2], 1};
       for (std::size_t i = 3; i < s.size(); ++i) d.w *= s[i];
@@ -59,7 +63,9 @@ std::vector<int> Graph::use_counts() const {
   for (const ValueId o : outputs) ++counts[static_cast<std::size_t>(o)];
   return counts;
 }
-int Graph::uses(ValueId value) const { return use_counts()[static_cast<std::size_t>(value)]; }
+int Graph::uses(ValueId value) const {
+  return use_counts()[static_cast<std::size_t>(value)];
+}
 
 Result<ValueId> Typer::lookup(const onnx_model::Node& node, std::size_t index) {
   const std::string& name = node.inputs[index];
@@ -81,8 +87,10 @@ Result<ValueId> Typer::optional_tensor(const onnx_model::Node& node, std::size_t
   if (index >= node.inputs.size() || node.inputs[index].empty()) return kNoValue;
   auto id = lookup(node, index);
   if (!id) return id;
-  if (value(*id).ints) return unsupported(node, "input {} ('{}') holds integers, expected floating point", index, node.inputs[index]);
-  if (element_count(value(*id).shape) < 1) return unsupported(node, "input {} ('{}') is empty ({})", index, node.inputs[index], shape_text(value(*id).shape));
+  if (value(*id).ints)
+    return unsupported(node, "input {} ('{}') holds integers, expected floating point", index, node.inputs[index]);
+  if (element_count(value(*id).shape) < 1)
+    return unsupported(node, "input {} ('{}') is empty ({})", index, node.inputs[index], shape_text(value(*id).shape));
   return id;
 }
 Result<ValueId> Typer::tensor(const onnx_model::Node& node, std::size_t index) {
@@ -94,11 +102,13 @@ Result<ValueId> Typer::tensor(const onnx_model::Node& node, std::size_t index) {
 Result<const std::vector<float>*> Typer::constant(const onnx_model::Node& node, std::size_t index, const char* what) {
   auto id = tensor(node, index);
   if (!id) return tl::unexpected(id.error());
-  if (!is_constant(*id)) return unsupported(node, "{} ('{}') is computed, expected a constant", what, node.inputs[index]);
+  if (!is_constant(*id))
+    return unsupported(node, "{} ('{}') is computed, expected a constant", what, node.inputs[index]);
   return value(*id).constant.get();
 }
 
-Result<const std::vector<std::int64_t>*> Typer::ints(const onnx_model::Node& node, std::size_t index, const char* what) {
+Result<const std::vector<std::int64_t>*> Typer::ints(const onnx_model::Node& node, std::size_t index,
+                                                     const char* what) {
   if (index >= node.inputs.size() || node.inputs[index].empty()) return nullptr;
   auto id = lookup(node, index);
   if (!id) return tl::unexpected(id.error());
@@ -110,7 +120,8 @@ Result<ValueId> Typer::new_value(const onnx_model::Node& node, std::string name,
   std::int64_t count = 1;
   for (const auto d : shape) {
     if (d < 1) return unsupported(node, "the result has the shape {}, expected sizes of at least 1", shape_text(shape));
-    if (count > onnx_model::kMaxElements / d) return unsupported(node, "the result has more than {} elements", onnx_model::kMaxElements);
+    if (count > onnx_model::kMaxElements / d)
+      return unsupported(node, "the result has more than {} elements", onnx_model::kMaxElements);
     count *= d;
   }
   return graph_.add_value(std::move(name), std::move(shape));
@@ -122,7 +133,9 @@ Status Typer::define(const onnx_model::Node& node, ValueId id) {
     return invalid(node, "output '{}' is defined a second time", name);
   return {};
 }
-Status Typer::define_alias(const onnx_model::Node& node, ValueId id) { return define(node, id); }
+Status Typer::define_alias(const onnx_model::Node& node, ValueId id) {
+  return define(node, id);
+}
 
 Result<ValueId> Typer::add_inner(const onnx_model::Node& node, Operator op, std::vector<ValueId> inputs, Shape shape) {
   auto id = new_value(node, node.outputs[0] + "/" + std::to_string(graph_.values.size()), std::move(shape));
@@ -160,7 +173,8 @@ Result<ValueId> Typer::reshaped(const onnx_model::Node& node, ValueId id, const 
   return add_inner(node, Reshape{}, {id}, shape);
 }
 
-Result<ValueId> Typer::transposed(const onnx_model::Node& node, ValueId id, const std::vector<std::int64_t>& permutation) {
+Result<ValueId> Typer::transposed(const onnx_model::Node& node, ValueId id,
+                                  const std::vector<std::int64_t>& permutation) {
   const Shape in = value(id).shape;
   Shape out(in.size());
   for (std::size_t i = 0; i < in.size(); ++i) out[i] = in[static_cast<std::size_t>(permutation[i])];
@@ -218,7 +232,8 @@ Result<Graph> Typer::run() {
     }
     for (const ValueId input : graph_.inputs) {
       if (value(input).name == output.name)
-        return make_error(ErrorCode::kUnsupported, "'{}' is both an input and an output of the graph, expected different names", output.name);
+        return make_error(ErrorCode::kUnsupported,
+                          "'{}' is both an input and an output of the graph, expected different names", output.name);
     }
     value(id).is_output = true;
     graph_.outputs.push_back(id);
@@ -226,6 +241,8 @@ Result<Graph> Typer::run() {
   return std::move(graph_);
 }
 
-Result<Graph> type_model(onnx_model::Model model) { return Typer(std::move(model)).run(); }
+Result<Graph> type_model(onnx_model::Model model) {
+  return Typer(std::move(model)).run();
+}
 
 }  // namespace opennrt::compile::graph

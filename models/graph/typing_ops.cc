@@ -27,13 +27,16 @@ Status conv(Typer& t, const OnnxNode& n) {
   const Shape xs = t.value(x).shape;
   OPENNRT_TRY(w, t.tensor(n, 1));
   const Shape ws = t.value(w).shape;
-  if (xs.size() != 4) return unsupported(n, "the input is {}, expected 4 dimensions (two-dimensional convolution)", shape_text(xs));
+  if (xs.size() != 4)
+    return unsupported(n, "the input is {}, expected 4 dimensions (two-dimensional convolution)", shape_text(xs));
   if (ws.size() != 4) return invalid(n, "the weights are {}, expected 4 dimensions", shape_text(ws));
   OPENNRT_TRY(group, int_attribute(n, "group", 1));
   if (group < 1 || xs[1] % group != 0 || ws[0] % group != 0 || ws[1] != xs[1] / group)
-    return invalid(n, "group {} does not go with an input of {} and weights of {}", group, shape_text(xs), shape_text(ws));
+    return invalid(n, "group {} does not go with an input of {} and weights of {}", group, shape_text(xs),
+                   shape_text(ws));
   OPENNRT_TRY(kernel, ints_attribute(n, "kernel_shape", {ws[2], ws[3]}));
-  if (kernel != Ints{ws[2], ws[3]}) return invalid(n, "kernel_shape differs from the weights, which are {}", shape_text(ws));
+  if (kernel != Ints{ws[2], ws[3]})
+    return invalid(n, "kernel_shape differs from the weights, which are {}", shape_text(ws));
   OPENNRT_TRY(window, read_window(n, dims_of(xs), kernel, false));
   Conv c;
   c.outputs = ws[0];
@@ -44,7 +47,8 @@ Status conv(Typer& t, const OnnxNode& n) {
   OPENNRT_TRY(b, t.optional_tensor(n, 2));
   if (b != kNoValue) {
     OPENNRT_TRY(bias, t.constant(n, 2, "the bias"));
-    if (bias->size() != c.bias.size()) return invalid(n, "the bias has {} elements, expected {}", bias->size(), c.bias.size());
+    if (bias->size() != c.bias.size())
+      return invalid(n, "the bias has {} elements, expected {}", bias->size(), c.bias.size());
     c.bias = *bias;
   }
   return t.add(n, std::move(c), {x}, {xs[0], ws[0], window.output[0], window.output[1]});
@@ -55,7 +59,8 @@ Result<ValueId> product(Typer& t, const OnnxNode& n, ValueId a, ValueId b, bool 
   const Shape as = t.value(a).shape, bs = t.value(b).shape;
   const std::int64_t k = as[1], columns = transpose_b ? bs[0] : bs[1];
   if ((transpose_b ? bs[1] : bs[0]) != k)
-    return invalid(n, "the operands {} and {}{} cannot be multiplied", shape_text(as), shape_text(bs), transpose_b ? " (transposed)" : "");
+    return invalid(n, "the operands {} and {}{} cannot be multiplied", shape_text(as), shape_text(bs),
+                   transpose_b ? " (transposed)" : "");
   if (!t.is_constant(b)) {
     OPENNRT_TRY(right, transpose_b ? Result<ValueId>(b) : t.transposed(n, b, {1, 0}));
     return t.add_inner(n, MatMul{alpha}, {a, right}, {as[0], columns});
@@ -79,7 +84,8 @@ Status gemm(Typer& t, const OnnxNode& n) {
   OPENNRT_TRY(trans_a, int_attribute(n, "transA", 0));
   OPENNRT_TRY(trans_b, int_attribute(n, "transB", 0));
   for (const ValueId v : {a, b}) {
-    if (t.value(v).shape.size() != 2) return invalid(n, "an operand is {}, expected 2 dimensions", shape_text(t.value(v).shape));
+    if (t.value(v).shape.size() != 2)
+      return invalid(n, "an operand is {}, expected 2 dimensions", shape_text(t.value(v).shape));
   }
   if (trans_a) {
     OPENNRT_TRY(turned, t.transposed(n, a, {1, 0}));
@@ -90,7 +96,8 @@ Status gemm(Typer& t, const OnnxNode& n) {
   if (c == kNoValue || beta == 0) return t.define_alias(n, y);
   const Shape cs = t.value(c).shape;
   const std::int64_t columns = shape[1];
-  if (cs.size() > 2 || (cs.size() == 2 && cs[0] != 1 && cs[0] != shape[0]) || (!cs.empty() && cs.back() != 1 && cs.back() != columns))
+  if (cs.size() > 2 || (cs.size() == 2 && cs[0] != 1 && cs[0] != shape[0]) ||
+      (!cs.empty() && cs.back() != 1 && cs.back() != columns))
     return invalid(n, "C is {}, which does not broadcast to {}", shape_text(cs), shape_text(shape));
   const bool per_column = element_count(cs) == 1 || (cs.back() == columns && element_count(cs) == columns);
   // A constant of one value per column is the bias of the dense layer, and the layer's output the node's.
@@ -116,7 +123,8 @@ Status matmul(Typer& t, const OnnxNode& n) {
   OPENNRT_TRY(b, t.tensor(n, 1));
   const Shape as = t.value(a).shape, bs = t.value(b).shape;
   if (as.size() < 2 || bs.size() != 2)
-    return unsupported(n, "operands of {} and {}: the left one needs 2 or more dimensions and the right one 2", shape_text(as), shape_text(bs));
+    return unsupported(n, "operands of {} and {}: the left one needs 2 or more dimensions and the right one 2",
+                       shape_text(as), shape_text(bs));
   const std::int64_t k = as.back();
   OPENNRT_TRY(left, t.reshaped(n, a, {element_count(as) / k, k}));
   OPENNRT_TRY(y, product(t, n, left, b, false, 1));
@@ -135,7 +143,8 @@ Result<Shape> align(Typer& t, const OnnxNode& n, ValueId& a, ValueId& b) {
     s.insert(s.begin(), rank - s.size(), 1);
     for (std::size_t i = 0; i < rank; ++i) {
       if (s[i] != 1 && out[i] != 1 && s[i] != out[i])
-        return invalid(n, "the shapes {} and {} do not broadcast", shape_text(t.value(a).shape), shape_text(t.value(b).shape));
+        return invalid(n, "the shapes {} and {} do not broadcast", shape_text(t.value(a).shape),
+                       shape_text(t.value(b).shape));
       out[i] = std::max(out[i], s[i]);
     }
     OPENNRT_TRY(aligned, t.reshaped(n, *v, s));
@@ -148,29 +157,37 @@ Result<Shape> align(Typer& t, const OnnxNode& n, ValueId& a, ValueId& b) {
 
 float evaluate(isa::Alu op, float a, float b) {
   switch (op) {
-    case isa::Alu::kAdd: return a + b;
-    case isa::Alu::kSubtract: return a - b;
-    case isa::Alu::kMult: return a * b;
-    case isa::Alu::kDivide: return a / b;
-    case isa::Alu::kMax: return std::max(a, b);
-    default: return std::min(a, b);
+    case isa::Alu::kAdd:
+      return a + b;
+    case isa::Alu::kSubtract:
+      return a - b;
+    case isa::Alu::kMult:
+      return a * b;
+    case isa::Alu::kDivide:
+      return a / b;
+    case isa::Alu::kMax:
+      return std::max(a, b);
+    default:
+      return std::min(a, b);
   }
 }
 
 Status binary(Typer& t, const OnnxNode& n) {
   OPENNRT_CHECK(only_attributes(n, {}));
-  static const std::unordered_map<std::string, isa::Alu> kOps{{"Add", isa::Alu::kAdd},    {"Sub", isa::Alu::kSubtract},
-                                                              {"Mul", isa::Alu::kMult},   {"Div", isa::Alu::kDivide},
-                                                              {"Max", isa::Alu::kMax},    {"Min", isa::Alu::kMin}};
+  static const std::unordered_map<std::string, isa::Alu> kOps{{"Add", isa::Alu::kAdd},  {"Sub", isa::Alu::kSubtract},
+                                                              {"Mul", isa::Alu::kMult}, {"Div", isa::Alu::kDivide},
+                                                              {"Max", isa::Alu::kMax},  {"Min", isa::Alu::kMin}};
   const isa::Alu op = kOps.at(n.op);
   if (n.inputs.size() != 2) return unsupported(n, "{} inputs, expected 2", n.inputs.size());
   OPENNRT_TRY(a, t.tensor(n, 0));
   OPENNRT_TRY(b, t.tensor(n, 1));
   OPENNRT_TRY(shape, align(t, n, a, b));
-  if (t.is_constant(a) && t.is_constant(b) && (t.value(a).shape == t.value(b).shape || t.value(b).constant->size() == 1)) {
+  if (t.is_constant(a) && t.is_constant(b) &&
+      (t.value(a).shape == t.value(b).shape || t.value(b).constant->size() == 1)) {
     std::vector<float> values = *t.value(a).constant;
     const auto& right = *t.value(b).constant;
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = evaluate(op, values[i], right[right.size() == 1 ? 0 : i]);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = evaluate(op, values[i], right[right.size() == 1 ? 0 : i]);
     return t.define_constant(n, shape, std::move(values));
   }
   return t.add(n, Binary{op}, {a, b}, shape);
@@ -180,9 +197,9 @@ Status unary(Typer& t, const OnnxNode& n) {
   OPENNRT_CHECK(only_attributes(n, {}));
   using A = isa::Activation;
   static const std::unordered_map<std::string, Unary> kOps{
-      {"Relu", {A::kRelu}}, {"Sigmoid", {A::kSigmoid}}, {"Tanh", {A::kTanh}}, {"Exp", {A::kExp}},   {"Sqrt", {A::kSqrt}},
-      {"Abs", {A::kAbs}},   {"Log", {A::kLog}},         {"Neg", {A::kCopy, -1}}, {"Erf", {A::kErf}}, {"Softplus", {A::kSoftplus}},
-      {"Sign", {A::kSign}}, {"Reciprocal", {A::kReciprocal}}};
+      {"Relu", {A::kRelu}}, {"Sigmoid", {A::kSigmoid}},   {"Tanh", {A::kTanh}}, {"Exp", {A::kExp}},
+      {"Sqrt", {A::kSqrt}}, {"Abs", {A::kAbs}},           {"Log", {A::kLog}},   {"Neg", {A::kCopy, -1}},
+      {"Erf", {A::kErf}},   {"Softplus", {A::kSoftplus}}, {"Sign", {A::kSign}}, {"Reciprocal", {A::kReciprocal}}};
   OPENNRT_TRY(x, t.tensor(n, 0));
   const Shape shape = t.value(x).shape;
   return t.add(n, kOps.at(n.op), {x}, shape);
@@ -217,9 +234,11 @@ Status clip(Typer& t, const OnnxNode& n) {
 }
 
 Status pool(Typer& t, const OnnxNode& n) {
-  OPENNRT_CHECK(only_attributes(n, {"kernel_shape", "strides", "dilations", "pads", "auto_pad", "ceil_mode", "count_include_pad", "storage_order"}));
+  OPENNRT_CHECK(only_attributes(n, {"kernel_shape", "strides", "dilations", "pads", "auto_pad", "ceil_mode",
+                                    "count_include_pad", "storage_order"}));
   const bool average = n.op == "AveragePool";
-  if (n.outputs.size() > 1 && !n.outputs[1].empty()) return unsupported(n, "the second output (indices) is not supported");
+  if (n.outputs.size() > 1 && !n.outputs[1].empty())
+    return unsupported(n, "the second output (indices) is not supported");
   OPENNRT_TRY(x, t.tensor(n, 0));
   const Shape xs = t.value(x).shape;
   if (xs.size() != 4) return unsupported(n, "the input is {}, expected 4 dimensions", shape_text(xs));
@@ -259,7 +278,8 @@ Status batch_norm(Typer& t, const OnnxNode& n) {
   constexpr const char* kNames[4] = {"scale", "B", "mean", "var"};
   for (std::size_t i = 0; i < 4; ++i) {
     OPENNRT_TRY(p, t.constant(n, i + 1, kNames[i]));
-    if (p->size() != channels) return invalid(n, "{} has {} elements, expected {} (channels)", kNames[i], p->size(), channels);
+    if (p->size() != channels)
+      return invalid(n, "{} has {} elements, expected {} (channels)", kNames[i], p->size(), channels);
     parameters[i] = p;
   }
   ScaleShift s;
@@ -279,7 +299,8 @@ Status finish_reshape(Typer& t, const OnnxNode& n, ValueId x, const Shape& shape
     count *= d;
   }
   if (count != element_count(xs))
-    return invalid(n, "the shape {} has {} elements, expected {} (the input is {})", shape_text(shape), count, element_count(xs), shape_text(xs));
+    return invalid(n, "the shape {} has {} elements, expected {} (the input is {})", shape_text(shape), count,
+                   element_count(xs), shape_text(xs));
   OPENNRT_TRY(y, t.reshaped(n, x, shape));
   return t.define_alias(n, y);
 }
@@ -305,12 +326,14 @@ Status reshape(Typer& t, const OnnxNode& n) {
   OPENNRT_TRY(allow_zero, int_attribute(n, "allowzero", 0));
   const Shape xs = t.value(x).shape;
   Shape shape = *target;
-  if (shape.size() > onnx_model::kMaxRank) return unsupported(n, "the shape has {} dimensions, expected at most {}", shape.size(), onnx_model::kMaxRank);
+  if (shape.size() > onnx_model::kMaxRank)
+    return unsupported(n, "the shape has {} dimensions, expected at most {}", shape.size(), onnx_model::kMaxRank);
   std::int64_t known = 1;
   int open = -1;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && !allow_zero) {
-      if (i >= xs.size()) return invalid(n, "dimension {} of the shape is 0, but the input has {} dimensions", i, xs.size());
+      if (i >= xs.size())
+        return invalid(n, "dimension {} of the shape is 0, but the input has {} dimensions", i, xs.size());
       shape[i] = xs[i];
     }
     if (shape[i] == -1) {
@@ -318,11 +341,13 @@ Status reshape(Typer& t, const OnnxNode& n) {
       open = static_cast<int>(i);
       continue;
     }
-    if (shape[i] < 1 || known > onnx_model::kMaxElements / shape[i]) return invalid(n, "dimension {} of the shape is {}", i, shape[i]);
+    if (shape[i] < 1 || known > onnx_model::kMaxElements / shape[i])
+      return invalid(n, "dimension {} of the shape is {}", i, shape[i]);
     known *= shape[i];
   }
   if (open >= 0) {
-    if (element_count(xs) % known != 0) return invalid(n, "{} elements do not divide by {} for the -1 of the shape", element_count(xs), known);
+    if (element_count(xs) % known != 0)
+      return invalid(n, "{} elements do not divide by {} for the -1 of the shape", element_count(xs), known);
     shape[static_cast<std::size_t>(open)] = element_count(xs) / known;
   }
   return finish_reshape(t, n, x, shape);
@@ -336,12 +361,14 @@ Status squeeze(Typer& t, const OnnxNode& n) {
   const bool add = n.op == "Unsqueeze";
   // Integer constants only pass through: their shape does not matter to those who read them.
   if (!n.inputs.empty()) {
-    if (auto whole = t.ints(n, 0, "data"); whole && *whole) return t.define_ints(n, {static_cast<std::int64_t>((*whole)->size())}, **whole);
+    if (auto whole = t.ints(n, 0, "data"); whole && *whole)
+      return t.define_ints(n, {static_cast<std::int64_t>((*whole)->size())}, **whole);
   }
   OPENNRT_TRY(x, t.tensor(n, 0));
   const Shape xs = t.value(x).shape;
   const std::size_t rank = xs.size() + (add ? axes.size() : 0);
-  if (rank > onnx_model::kMaxRank) return unsupported(n, "the result has {} dimensions, expected at most {}", rank, onnx_model::kMaxRank);
+  if (rank > onnx_model::kMaxRank)
+    return unsupported(n, "the result has {} dimensions, expected at most {}", rank, onnx_model::kMaxRank);
   std::vector<bool> marked(rank);
   for (const auto a : axes) {
     OPENNRT_TRY(axis, axis_attribute(n, a, rank));
@@ -372,7 +399,8 @@ Status transpose(Typer& t, const OnnxNode& n) {
   Ints sorted = permutation;
   std::sort(sorted.begin(), sorted.end());
   std::reverse(reversed.begin(), reversed.end());
-  if (sorted != reversed) return invalid(n, "perm is not a permutation of 0 to {}", static_cast<std::int64_t>(xs.size()) - 1);
+  if (sorted != reversed)
+    return invalid(n, "perm is not a permutation of 0 to {}", static_cast<std::int64_t>(xs.size()) - 1);
   OPENNRT_TRY(y, t.transposed(n, x, permutation));
   return t.define_alias(n, y);
 }
@@ -400,10 +428,13 @@ Status concat(Typer& t, const OnnxNode& n) {
   std::int64_t total = 0;
   for (const ValueId v : inputs) {
     Shape s = t.value(v).shape;
-    if (s.size() != shape.size()) return invalid(n, "inputs of {} and {} cannot be joined", shape_text(shape), shape_text(s));
+    if (s.size() != shape.size())
+      return invalid(n, "inputs of {} and {} cannot be joined", shape_text(shape), shape_text(s));
     total += s[at];
     s[at] = shape[at];
-    if (s != shape) return invalid(n, "inputs of {} and {} cannot be joined along axis {}", shape_text(shape), shape_text(t.value(v).shape), axis);
+    if (s != shape)
+      return invalid(n, "inputs of {} and {} cannot be joined along axis {}", shape_text(shape),
+                     shape_text(t.value(v).shape), axis);
   }
   if (!axis_of(shape.size(), at)) return unsupported(n, "axis {} of a tensor of {} dimensions", axis, shape.size());
   shape[at] = total;
@@ -439,7 +470,8 @@ Status identity(Typer& t, const OnnxNode& n) {
   }
   if (n.op == "Dropout" && n.inputs.size() > 2 && !n.inputs[2].empty()) {
     OPENNRT_TRY(training, t.ints(n, 2, "training_mode"));
-    if (training && !training->empty() && (*training)[0] != 0) return unsupported(n, "training_mode is set, expected inference");
+    if (training && !training->empty() && (*training)[0] != 0)
+      return unsupported(n, "training_mode is set, expected inference");
   }
   OPENNRT_TRY(x, t.tensor(n, 0));
   return t.define_alias(n, x);
@@ -452,12 +484,18 @@ Status constant(Typer& t, const OnnxNode& n) {
   using Kind = onnx_model::Attribute::Kind;
   switch (a.kind) {
     case Kind::kTensor:
-      return a.tensor.is_float ? t.define_constant(n, a.tensor.shape, a.tensor.floats) : t.define_ints(n, a.tensor.shape, a.tensor.ints);
-    case Kind::kFloat: return t.define_constant(n, {}, {a.f});
-    case Kind::kFloats: return t.define_constant(n, {static_cast<std::int64_t>(a.floats.size())}, a.floats);
-    case Kind::kInt: return t.define_ints(n, {}, {a.i});
-    case Kind::kInts: return t.define_ints(n, {static_cast<std::int64_t>(a.ints.size())}, a.ints);
-    default: return invalid(n, "attribute '{}' has a type that is not supported", key);
+      return a.tensor.is_float ? t.define_constant(n, a.tensor.shape, a.tensor.floats)
+                               : t.define_ints(n, a.tensor.shape, a.tensor.ints);
+    case Kind::kFloat:
+      return t.define_constant(n, {}, {a.f});
+    case Kind::kFloats:
+      return t.define_constant(n, {static_cast<std::int64_t>(a.floats.size())}, a.floats);
+    case Kind::kInt:
+      return t.define_ints(n, {}, {a.i});
+    case Kind::kInts:
+      return t.define_ints(n, {static_cast<std::int64_t>(a.ints.size())}, a.ints);
+    default:
+      return invalid(n, "attribute '{}' has a type that is not supported", key);
   }
 }
 
@@ -486,17 +524,47 @@ Status gather(Typer& t, const OnnxNode& n) {
 }  // namespace
 
 Handler find_handler(const std::string& op) {
-  static const std::unordered_map<std::string, Handler> kHandlers{
-      {"Conv", conv}, {"Gemm", gemm}, {"MatMul", matmul},
-      {"Add", binary}, {"Sub", binary}, {"Mul", binary}, {"Div", binary}, {"Max", binary}, {"Min", binary},
-      {"Relu", unary}, {"Sigmoid", unary}, {"Tanh", unary}, {"Exp", unary}, {"Sqrt", unary}, {"Abs", unary}, {"Log", unary},
-      {"Neg", unary}, {"Erf", unary}, {"Softplus", unary}, {"Sign", unary}, {"Reciprocal", unary},
-      {"LeakyRelu", leaky_relu}, {"Clip", clip},
-      {"MaxPool", pool}, {"AveragePool", pool}, {"GlobalAveragePool", global_average_pool}, {"GlobalMaxPool", global_average_pool},
-      {"BatchNormalization", batch_norm},
-      {"Flatten", flatten}, {"Reshape", reshape}, {"Squeeze", squeeze}, {"Unsqueeze", squeeze}, {"Transpose", transpose},
-      {"Concat", concat}, {"Softmax", softmax},
-      {"Identity", identity}, {"Dropout", identity}, {"Cast", identity}, {"Constant", constant}, {"Shape", shape_of}, {"Gather", gather}};
+  static const std::unordered_map<std::string, Handler> kHandlers{{"Conv", conv},
+                                                                  {"Gemm", gemm},
+                                                                  {"MatMul", matmul},
+                                                                  {"Add", binary},
+                                                                  {"Sub", binary},
+                                                                  {"Mul", binary},
+                                                                  {"Div", binary},
+                                                                  {"Max", binary},
+                                                                  {"Min", binary},
+                                                                  {"Relu", unary},
+                                                                  {"Sigmoid", unary},
+                                                                  {"Tanh", unary},
+                                                                  {"Exp", unary},
+                                                                  {"Sqrt", unary},
+                                                                  {"Abs", unary},
+                                                                  {"Log", unary},
+                                                                  {"Neg", unary},
+                                                                  {"Erf", unary},
+                                                                  {"Softplus", unary},
+                                                                  {"Sign", unary},
+                                                                  {"Reciprocal", unary},
+                                                                  {"LeakyRelu", leaky_relu},
+                                                                  {"Clip", clip},
+                                                                  {"MaxPool", pool},
+                                                                  {"AveragePool", pool},
+                                                                  {"GlobalAveragePool", global_average_pool},
+                                                                  {"GlobalMaxPool", global_average_pool},
+                                                                  {"BatchNormalization", batch_norm},
+                                                                  {"Flatten", flatten},
+                                                                  {"Reshape", reshape},
+                                                                  {"Squeeze", squeeze},
+                                                                  {"Unsqueeze", squeeze},
+                                                                  {"Transpose", transpose},
+                                                                  {"Concat", concat},
+                                                                  {"Softmax", softmax},
+                                                                  {"Identity", identity},
+                                                                  {"Dropout", identity},
+                                                                  {"Cast", identity},
+                                                                  {"Constant", constant},
+                                                                  {"Shape", shape_of},
+                                                                  {"Gather", gather}};
   const auto it = kHandlers.find(op);
   return it == kHandlers.end() ? nullptr : it->second;
 }

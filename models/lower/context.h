@@ -21,7 +21,9 @@ using isa::DataType;
 using isa::Engine;
 
 inline constexpr std::int64_t kPartitions = 128;
-inline std::int64_t tiles(std::int64_t channels) { return (channels + kPartitions - 1) / kPartitions; }
+inline std::int64_t tiles(std::int64_t channels) {
+  return (channels + kPartitions - 1) / kPartitions;
+}
 /// Channels of channel tile `t`.
 inline std::uint8_t tile_channels(std::int64_t channels, std::int64_t t) {
   const std::int64_t rest = channels - t * kPartitions;
@@ -61,12 +63,13 @@ struct Context {
   const Options& options;
   Recorder recorder;
   neff::Subgraph subgraph;
-  std::vector<int> uses;         ///< readers that are still to come
+  std::vector<int> uses;  ///< readers that are still to come
   Report report;
 
   // Layout of a partition: constant columns, weight slots, then the arena.
   std::uint32_t column_capacity, ring_begin, ring_bytes;
-  std::uint32_t ring_next = 0;   ///< where the next weights go
+  std::uint32_t ring_next = 0;  ///< where the next weights go
+  std::size_t weight_fetches = 0;
   Arena arena;
   std::uint32_t resident_limit;  ///< tensors stay below: what is above is for scratch
   std::vector<float> columns;    ///< column-major, 128 each
@@ -83,7 +86,9 @@ struct Context {
   isa::Operand column(std::uint32_t offset) const;
   int add_variable(neff::VariableType type, std::string name, std::uint64_t bytes);
   int add_file(std::string name, std::vector<std::byte> data);
-  std::uint32_t next_bank() { return psum_next++ % (options.limits.psum_bytes_per_partition / options.limits.psum_bank_bytes); }
+  std::uint32_t next_bank() {
+    return psum_next++ % (options.limits.psum_bytes_per_partition / options.limits.psum_bank_bytes);
+  }
 
   // ---- storage.cc: placing values ----
   /// Makes sure that a constant has its variable.
@@ -96,9 +101,9 @@ struct Context {
   void place_output(ValueId out, std::initializer_list<ValueId> replaces = {});
   /// Row-major copy in DRAM, written now when there is none. `into`: variable to use.
   int need_dram(ValueId id, int into = -1);
-  int dram_for_output(ValueId id);   ///< the output's own variable, or a new temporary
+  int dram_for_output(ValueId id);            ///< the output's own variable, or a new temporary
   void write_back(ValueId id, int variable);  ///< SBUF → DRAM, whole
-  View whole(ValueId id);            ///< of a value in SBUF
+  View whole(ValueId id);                     ///< of a value in SBUF
   std::shared_ptr<Arena::Buffer> scratch(std::uint64_t bytes, const graph::Node& node);
   /// Bytes that each of `streams` double-buffered slots may have.
   std::int64_t slot_bytes(std::size_t streams) const;
@@ -120,8 +125,8 @@ struct TransferDim {
   std::int64_t count = 1, from = 0, to = 0;
 };
 /// Transfers for `dims` ([0] innermost, of `unit` contiguous bytes), neighbours merged, cut into patterns of 4 dimensions.
-std::vector<Transfer> make_transfers(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset, std::int64_t unit,
-                                     std::vector<TransferDim> dims);
+std::vector<Transfer> make_transfers(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset,
+                                     std::int64_t unit, std::vector<TransferDim> dims);
 
 /// Rows of a value for one box after another: where it is when in SBUF, else loaded into two slots in turn.
 class Reader {
@@ -155,7 +160,9 @@ class Writer {
 
 // ---- one function per operator ----
 /// SBUF bytes per partition that the weights of a convolution take, and their largest piece.
-struct WeightNeeds { std::uint64_t total = 0, largest = 0; };
+struct WeightNeeds {
+  std::uint64_t total = 0, largest = 0;
+};
 WeightNeeds weight_needs(const graph::Conv& conv, const Dims& input, const Dims& output, DataType dtype);
 void lower_conv(Context& c, const graph::Node& node, const graph::Conv& op);
 void lower_matmul(Context& c, const graph::Node& node, const graph::MatMul& op);

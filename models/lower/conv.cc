@@ -17,9 +17,9 @@ using graph::Node;
 using isa::Instruction;
 using isa::Opcode;
 
-constexpr std::int64_t kHalf = 64;             // output channels of one stationary matrix
+constexpr std::int64_t kHalf = 64;               // output channels of one stationary matrix
 constexpr std::uint64_t kChunkBytes = 8 * 1024;  // weights fetched at a time, per partition
-constexpr std::size_t kGroup = 4;              // PSUM banks filled with the same stationary matrices
+constexpr std::size_t kGroup = 4;                // PSUM banks filled with the same stationary matrices
 
 /// One stationary matrix.
 struct Item {
@@ -39,7 +39,8 @@ struct Extent {
   std::int64_t begin = 0, end = 0;
 };
 /// Output positions for which tap `k` reads inside the input.
-Extent covered(std::int64_t k, std::int64_t dilation, std::int64_t stride, std::int64_t pad, std::int64_t input, std::int64_t output) {
+Extent covered(std::int64_t k, std::int64_t dilation, std::int64_t stride, std::int64_t pad, std::int64_t input,
+               std::int64_t output) {
   const std::int64_t shift = k * dilation - pad;  // input position = output * stride + shift
   const std::int64_t first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
   const std::int64_t last = input - 1 - shift < 0 ? -1 : (input - 1 - shift) / stride;
@@ -98,7 +99,8 @@ std::vector<float> pack_weights(const Conv& op, const Dims& in, const std::vecto
     for (const Chunk& chunk : slab) total += static_cast<std::size_t>(chunk.rows * chunk.elements);
   }
   std::vector<float> data(total, 0.0f);
-  const std::int64_t group_in = in.c / op.groups, group_out = op.outputs / op.groups, taps = op.kernel[0] * op.kernel[1];
+  const std::int64_t group_in = in.c / op.groups, group_out = op.outputs / op.groups,
+                     taps = op.kernel[0] * op.kernel[1];
   std::size_t base = 0;
   for (std::size_t t = 0; t < slabs.size(); ++t) {
     for (const Chunk& chunk : slabs[t]) {
@@ -131,7 +133,8 @@ std::vector<Tile> cut(const Box& b, std::int64_t width, std::int64_t limit) {
   const std::int64_t image = b.nh * width;
   if (image <= limit) {
     const std::int64_t count = std::min(b.nn, limit / image);
-    for (std::int64_t n = 0; n < b.nn; n += count) list.push_back({b.n0 + n, std::min(count, b.nn - n), b.h0, b.nh, 0, width});
+    for (std::int64_t n = 0; n < b.nn; n += count)
+      list.push_back({b.n0 + n, std::min(count, b.nn - n), b.h0, b.nh, 0, width});
     return list;
   }
   const std::int64_t columns = std::min(width, limit), rows = std::max<std::int64_t>(1, limit / columns);
@@ -147,12 +150,14 @@ std::vector<Tile> cut(const Box& b, std::int64_t width, std::int64_t limit) {
 /// Fetches chunks into the ring of weight slots, and remembers those that are still there.
 class WeightRing {
  public:
-  WeightRing(Context& c, int variable, DataType dtype) : c_(c), variable_(variable), bytes_(static_cast<std::int64_t>(isa::data_type_bytes(dtype))) {}
+  WeightRing(Context& c, int variable, DataType dtype)
+      : c_(c), variable_(variable), bytes_(static_cast<std::int64_t>(isa::data_type_bytes(dtype))) {}
 
   /// SBUF offset of the chunk whose data begin at `source` (elements) in the variable.
   std::uint32_t fetch(const Chunk& chunk, std::int64_t source) {
     if (const auto it = held_.find(source); it != held_.end()) return it->second.first;
-    const auto size = static_cast<std::uint32_t>((chunk.elements * bytes_ + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment);
+    const auto size = static_cast<std::uint32_t>((chunk.elements * bytes_ + Arena::kAlignment - 1) / Arena::kAlignment *
+                                                 Arena::kAlignment);
     if (c_.ring_next + size > c_.ring_bytes) c_.ring_next = 0;
     const std::uint32_t begin = c_.ring_begin + c_.ring_next, end = begin + size;
     c_.ring_next += size;
@@ -161,9 +166,9 @@ class WeightRing {
     }
     held_[source] = {begin, end};
     const std::int64_t row = chunk.elements * bytes_;
-    c_.recorder.dma(Queue::kWeights,
-                    make_transfers(variable_, static_cast<std::uint64_t>(source * bytes_), kStateBufferVariable, begin, row,
-                                   {{chunk.rows, row, static_cast<std::int64_t>(kPartitionStride)}}),
+    c_.recorder.dma(weight_queue(c_.weight_fetches++),
+                    make_transfers(variable_, static_cast<std::uint64_t>(source * bytes_), kStateBufferVariable, begin,
+                                   row, {{chunk.rows, row, static_cast<std::int64_t>(kPartitionStride)}}),
                     true);
     return begin;
   }
@@ -184,8 +189,8 @@ isa::Operand psum(const Context& c, std::uint32_t bank, std::int64_t partition) 
 }
 
 /// Bias, activation, and out of PSUM into the result.
-void drain(Context& c, const Tile& tile, std::uint32_t bank, std::int64_t channel_tile, std::uint8_t channels, const View& to,
-           isa::Activation function, float scale, std::optional<std::uint32_t> bias) {
+void drain(Context& c, const Tile& tile, std::uint32_t bank, std::int64_t channel_tile, std::uint8_t channels,
+           const View& to, isa::Activation function, float scale, std::optional<std::uint32_t> bias) {
   Instruction in;
   in.opcode = Opcode::kActivate;
   in.partitions = channels;
@@ -210,7 +215,8 @@ struct Position {  // of one chunk: where its data begin in the file
 
 class ConvLowering {
  public:
-  ConvLowering(Context& c, const Node& node, const Conv& op) : c_(c), node_(node), op_(op), in_(c.at(node.inputs[0]).dims), out_(c.at(node.output).dims) {}
+  ConvLowering(Context& c, const Node& node, const Conv& op)
+      : c_(c), node_(node), op_(op), in_(c.at(node.inputs[0]).dims), out_(c.at(node.output).dims) {}
 
   void run() {
     const ValueId x = node_.inputs[0], y = node_.output;
@@ -227,10 +233,16 @@ class ConvLowering {
       }
     }
     if (source > onnx_model::kMaxElements * 2)
-      return c_.fail(ErrorCode::kUnsupported, node_, fmt::format("the weights take {} elements on the device, expected at most {}", source, onnx_model::kMaxElements * 2));
-    const int file = source == 0 ? -1 : c_.add_file(fmt::format("w{}", c_.subgraph.variables.size()), pack(pack_weights(op_, in_, slabs), dtype));
-    for (std::int64_t t = 0; t < tiles(out_.c); ++t) biases_.push_back(c_.add_column(op_.bias.data() + t * kPartitions, tile_channels(out_.c, t)));
-    c_.report.macs += static_cast<std::uint64_t>(out_.elements() * (in_.c / op_.groups) * op_.kernel[0] * op_.kernel[1]);
+      return c_.fail(ErrorCode::kUnsupported, node_,
+                     fmt::format("the weights take {} elements on the device, expected at most {}", source,
+                                 onnx_model::kMaxElements * 2));
+    const int file = source == 0 ? -1
+                                 : c_.add_file(fmt::format("w{}", c_.subgraph.variables.size()),
+                                               pack(pack_weights(op_, in_, slabs), dtype));
+    for (std::int64_t t = 0; t < tiles(out_.c); ++t)
+      biases_.push_back(c_.add_column(op_.bias.data() + t * kPartitions, tile_channels(out_.c, t)));
+    c_.report.macs +=
+        static_cast<std::uint64_t>(out_.elements() * (in_.c / op_.groups) * op_.kernel[0] * op_.kernel[1]);
 
     c_.try_resident(x);
     c_.place_output(y);
@@ -248,12 +260,14 @@ class ConvLowering {
     // Whatever is not in SBUF is in the inner loop only when the other one is: weights are fetched as rarely as possible.
     if (x_here) {
       for (std::int64_t t = 0; t < tiles(out_.c); ++t) {
-        for (const Box& b : bands) step(reader.get(0, tiles(in_.c), rows_read(b)), writer, ring, positions[static_cast<std::size_t>(t)], t, b);
+        for (const Box& b : bands)
+          step(reader.get(0, tiles(in_.c), rows_read(b)), writer, ring, positions[static_cast<std::size_t>(t)], t, b);
       }
     } else {
       for (const Box& b : bands) {
         const View from = reader.get(0, tiles(in_.c), rows_read(b));
-        for (std::int64_t t = 0; t < tiles(out_.c); ++t) step(from, writer, ring, positions[static_cast<std::size_t>(t)], t, b);
+        for (std::int64_t t = 0; t < tiles(out_.c); ++t)
+          step(from, writer, ring, positions[static_cast<std::size_t>(t)], t, b);
       }
     }
   }
@@ -263,7 +277,8 @@ class ConvLowering {
   Box rows_read(const Box& b) const {
     const std::int64_t first = b.h0 * op_.stride[0] - op_.pad[0];
     const std::int64_t last = (b.h0 + b.nh - 1) * op_.stride[0] - op_.pad[0] + (op_.kernel[0] - 1) * op_.dilation[0];
-    const std::int64_t h0 = std::clamp<std::int64_t>(first, 0, in_.h - 1), h1 = std::clamp<std::int64_t>(last, 0, in_.h - 1);
+    const std::int64_t h0 = std::clamp<std::int64_t>(first, 0, in_.h - 1),
+                       h1 = std::clamp<std::int64_t>(last, 0, in_.h - 1);
     return {b.n0, b.nn, h0, h1 - h0 + 1};
   }
 
@@ -284,7 +299,9 @@ class ConvLowering {
     std::vector<Box> list;
     if (fits(1, out_.h) && in_.h * in_.w <= 32767 && out_.h * out_.w <= 32767) {
       std::int64_t images = 1;
-      while (images < out_.n && images * 2 * out_.h * out_.w <= bank * static_cast<std::int64_t>(kGroup) && fits(images * 2, out_.h)) images *= 2;
+      while (images < out_.n && images * 2 * out_.h * out_.w <= bank * static_cast<std::int64_t>(kGroup) &&
+             fits(images * 2, out_.h))
+        images *= 2;
       for (std::int64_t n = 0; n < out_.n; n += images) list.push_back({n, std::min(images, out_.n - n), 0, out_.h});
       return list;
     }
@@ -299,10 +316,12 @@ class ConvLowering {
     return list;
   }
 
-  void step(const View& from, Writer& writer, WeightRing& ring, const std::vector<Position>& chunks, std::int64_t t, const Box& band) {
+  void step(const View& from, Writer& writer, WeightRing& ring, const std::vector<Position>& chunks, std::int64_t t,
+            const Box& band) {
     const View to = writer.begin(t, 1, band);
     const std::vector<Tile> list = cut(band, out_.w, c_.options.limits.psum_bank_bytes / 4);
-    for (std::size_t g = 0; g < list.size() && !c_.failed(); g += kGroup) group(from, to, ring, chunks, t, {list.data() + g, std::min(kGroup, list.size() - g)});
+    for (std::size_t g = 0; g < list.size() && !c_.failed(); g += kGroup)
+      group(from, to, ring, chunks, t, {list.data() + g, std::min(kGroup, list.size() - g)});
     writer.end();
   }
 
@@ -315,7 +334,8 @@ class ConvLowering {
     return {tile.n0, tile.nn, h0, std::max<std::int64_t>(0, h1 - h0), w0, std::max<std::int64_t>(0, w1 - w0)};
   }
 
-  void group(const View& from, const View& to, WeightRing& ring, const std::vector<Position>& chunks, std::int64_t t, std::span<const Tile> list) {
+  void group(const View& from, const View& to, WeightRing& ring, const std::vector<Position>& chunks, std::int64_t t,
+             std::span<const Tile> list) {
     const std::uint8_t channels = tile_channels(out_.c, t);
     std::uint32_t banks[kGroup];
     bool started[kGroup][2] = {};
@@ -325,7 +345,8 @@ class ConvLowering {
       bool covers[2] = {false, channels <= kHalf};
       for (int half = 0; half < 2; ++half) {
         for (const Position& p : chunks) {
-          const auto first = std::find_if(p.chunk->items.begin(), p.chunk->items.end(), [&](const Item& it) { return it.half == half; });
+          const auto first = std::find_if(p.chunk->items.begin(), p.chunk->items.end(),
+                                          [&](const Item& it) { return it.half == half; });
           if (first == p.chunk->items.end()) continue;
           const Tile seen = part(list[i], first->kh, first->kw);
           covers[half] = seen.nh == list[i].nh && seen.nw == list[i].nw;
@@ -347,10 +368,12 @@ class ConvLowering {
       for (const Item& item : p.chunk->items) multiply(from, weights, item, list, banks, started);
       if (c_.failed()) return;
     }
-    for (std::size_t i = 0; i < list.size(); ++i) drain(c_, list[i], banks[i], t, channels, to, op_.activation, 1, biases_[static_cast<std::size_t>(t)]);
+    for (std::size_t i = 0; i < list.size(); ++i)
+      drain(c_, list[i], banks[i], t, channels, to, op_.activation, 1, biases_[static_cast<std::size_t>(t)]);
   }
 
-  void multiply(const View& from, std::uint32_t weights, const Item& item, std::span<const Tile> list, const std::uint32_t* banks, bool (*started)[2]) {
+  void multiply(const View& from, std::uint32_t weights, const Item& item, std::span<const Tile> list,
+                const std::uint32_t* banks, bool (*started)[2]) {
     bool loaded = false;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const Tile seen = part(list[i], item.kh, item.kw);
@@ -361,7 +384,8 @@ class ConvLowering {
         load.partitions = static_cast<std::uint8_t>(item.rows);
         Context::set_counts(load, item.columns, 1, 1);
         load.src0.dtype = from.dtype;
-        load.src0.offset = weights + static_cast<std::uint32_t>(item.at) * static_cast<std::uint32_t>(isa::data_type_bytes(from.dtype));
+        load.src0.offset = weights + static_cast<std::uint32_t>(item.at) *
+                                         static_cast<std::uint32_t>(isa::data_type_bytes(from.dtype));
         c_.set_steps(load.src0, {1, 0, 0, 0});
         c_.emit(Engine::kPe, load);
         loaded = true;
@@ -396,7 +420,9 @@ WeightNeeds weight_needs(const Conv& op, const Dims& in, const Dims& out, DataTy
   WeightNeeds needs;
   for (const Slab& slab : plan_weights(op, in, out, dtype)) {
     for (const Chunk& chunk : slab) {
-      const std::uint64_t bytes = (static_cast<std::uint64_t>(chunk.elements) * isa::data_type_bytes(dtype) + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment;
+      const std::uint64_t bytes =
+          (static_cast<std::uint64_t>(chunk.elements) * isa::data_type_bytes(dtype) + Arena::kAlignment - 1) /
+          Arena::kAlignment * Arena::kAlignment;
       needs.total += bytes;
       needs.largest = std::max(needs.largest, bytes);
     }
@@ -404,13 +430,16 @@ WeightNeeds weight_needs(const Conv& op, const Dims& in, const Dims& out, DataTy
   return needs;
 }
 
-void lower_conv(Context& c, const Node& node, const Conv& op) { ConvLowering(c, node, op).run(); }
+void lower_conv(Context& c, const Node& node, const Conv& op) {
+  ConvLowering(c, node, op).run();
+}
 
 void lower_matmul(Context& c, const Node& node, const graph::MatMul& op) {
   const ValueId a = node.inputs[0], b = node.inputs[1], y = node.output;
   if (!c.need_resident(a, node) || !c.need_resident(b, node)) return;
   c.place_output(y);
-  const Dims da = c.at(a).dims, dy = c.at(y).dims;  // [M,K], [M,N]: rows along the partition, columns over the partitions
+  const Dims da = c.at(a).dims,
+             dy = c.at(y).dims;  // [M,K], [M,N]: rows along the partition, columns over the partitions
   const View left = c.whole(a), right = c.whole(b);
   c.report.macs += static_cast<std::uint64_t>(dy.elements() * da.c);
   const std::int64_t limit = c.options.limits.psum_bank_bytes / 4;

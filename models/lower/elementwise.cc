@@ -13,7 +13,8 @@ using isa::Alu;
 using isa::Instruction;
 using isa::Opcode;
 
-constexpr std::int64_t kChunkElements = 2048;  // of tensors in SBUF: so that the next operator can start before this one ends
+constexpr std::int64_t kChunkElements =
+    2048;  // of tensors in SBUF: so that the next operator can start before this one ends
 
 /// The plan of an elementwise operator: boxes that all streams have room for.
 struct Plan {
@@ -34,9 +35,13 @@ Plan plan(Context& c, const Node& node, const Dims& dims, std::size_t streams, b
   return p;
 }
 
-std::int64_t bytes_of(Context& c, ValueId id, std::int64_t elements) { return elements * c.at(id).element_bytes(); }
+std::int64_t bytes_of(Context& c, ValueId id, std::int64_t elements) {
+  return elements * c.at(id).element_bytes();
+}
 
-bool dram_only(Context& c, ValueId id) { return !c.at(id).sbuf; }
+bool dram_only(Context& c, ValueId id) {
+  return !c.at(id).sbuf;
+}
 
 /// Runs fn(instruction with counts set, tile, box, source view, destination view) over all boxes of a unary operator.
 template <typename Fn>
@@ -134,7 +139,8 @@ View broadcast(View v, const Box& part, const Dims& d, const Dims& out) {
 }  // namespace
 
 void lower_unary(Context& c, const Node& node, const graph::Unary& op) {
-  each(c, node, false, [&](const Instruction& in, std::int64_t, const isa::Operand&) { activate(c, in, op.function, op.scale); });
+  each(c, node, false,
+       [&](const Instruction& in, std::int64_t, const isa::Operand&) { activate(c, in, op.function, op.scale); });
 }
 
 void lower_copy(Context& c, const Node& node, const graph::Copy&) {
@@ -145,7 +151,9 @@ void lower_copy(Context& c, const Node& node, const graph::Copy&) {
 }
 
 void lower_clip(Context& c, const Node& node, const graph::Clip& op) {
-  each(c, node, false, [&](const Instruction& in, std::int64_t, const isa::Operand&) { scalar(c, in, Alu::kMax, op.low, Alu::kMin, op.high); });
+  each(c, node, false, [&](const Instruction& in, std::int64_t, const isa::Operand&) {
+    scalar(c, in, Alu::kMax, op.low, Alu::kMin, op.high);
+  });
 }
 
 void lower_leaky_relu(Context& c, const Node& node, const graph::LeakyRelu& op) {
@@ -207,7 +215,8 @@ void lower_binary(Context& c, const Node& node, const graph::Binary& op) {
   Writer writer(c, y, bytes_of(c, y, p.largest), node);
   std::shared_ptr<Arena::Buffer> spreads[2];
   for (int i = 0; i < 2; ++i) {
-    if (c.at(operands[i]).dims.c == 1 && d.c > 1) spreads[i] = c.scratch(static_cast<std::uint64_t>(p.largest * 4), node);
+    if (c.at(operands[i]).dims.c == 1 && d.c > 1)
+      spreads[i] = c.scratch(static_cast<std::uint64_t>(p.largest * 4), node);
   }
   for (std::int64_t t = 0; t < tiles(d.c); ++t) {
     for (const Box& box : p.list) {

@@ -34,7 +34,8 @@ struct Dispatch {
 std::uint64_t count_columns(const graph::Graph& g) {
   std::uint64_t columns = 0;
   for (const graph::Node& n : g.nodes) {
-    const auto t = static_cast<std::uint64_t>(tiles(graph::dims_of(g.values[static_cast<std::size_t>(n.output)].shape).c));
+    const auto t =
+        static_cast<std::uint64_t>(tiles(graph::dims_of(g.values[static_cast<std::size_t>(n.output)].shape).c));
     columns += n.as<graph::Conv>() || n.as<graph::Binary>() ? t : n.as<graph::ScaleShift>() ? 2 * t : 0;
   }
   return columns;
@@ -57,7 +58,8 @@ void declare_tensors(Context& c, const std::vector<isa::DataType>& types) {
   const auto declare = [&](ValueId id, neff::TensorKind kind) {
     const graph::Value& v = c.value(id);
     const auto bytes = static_cast<std::uint64_t>(c.at(id).dims.elements()) * 4;
-    const int variable = c.add_variable(kind == neff::TensorKind::kInput ? neff::VariableType::kInput : neff::VariableType::kOutput, v.name, bytes);
+    const int variable = c.add_variable(
+        kind == neff::TensorKind::kInput ? neff::VariableType::kInput : neff::VariableType::kOutput, v.name, bytes);
     if (kind == neff::TensorKind::kInput) c.at(id).dram = variable;
     neff::TensorInfo info;
     info.name = v.name;
@@ -79,7 +81,8 @@ void deliver(Context& c, ValueId id) {
   if (s.sbuf) {
     c.write_back(id, variable);
   } else {
-    c.recorder.dma(Queue::kOut, make_transfers(s.dram, 0, variable, 0, s.dims.elements() * s.element_bytes(), {}), false);
+    c.recorder.dma(Queue::kOut, make_transfers(s.dram, 0, variable, 0, s.dims.elements() * s.element_bytes(), {}),
+                   false);
   }
   s.dram = variable;
 }
@@ -94,28 +97,35 @@ void load_columns(Context& c) {
   if (count == 0) return;
   std::vector<float> rows(c.columns.size());
   for (std::int64_t p = 0; p < kPartitions; ++p) {
-    for (std::int64_t i = 0; i < count; ++i) rows[static_cast<std::size_t>(p * count + i)] = c.columns[static_cast<std::size_t>(i * kPartitions + p)];
+    for (std::int64_t i = 0; i < count; ++i)
+      rows[static_cast<std::size_t>(p * count + i)] = c.columns[static_cast<std::size_t>(i * kPartitions + p)];
   }
   const int file = c.add_file("columns", pack(rows, DataType::kFp32));
-  c.recorder.dma_first(Queue::kLoad, make_transfers(file, 0, kStateBufferVariable, 0, count * 4, {{kPartitions, count * 4, static_cast<std::int64_t>(kPartitionStride)}}));
+  c.recorder.dma_first(Queue::kLoad,
+                       make_transfers(file, 0, kStateBufferVariable, 0, count * 4,
+                                      {{kPartitions, count * 4, static_cast<std::int64_t>(kPartitionStride)}}));
 }
 
 }  // namespace
 
-Result<neff::Subgraph> lower_graph(const graph::Graph& g, const std::vector<isa::DataType>& types, const Options& options, Report* report) {
+Result<neff::Subgraph> lower_graph(const graph::Graph& g, const std::vector<isa::DataType>& types,
+                                   const Options& options, Report* report) {
   WeightNeeds needs;
   for (const graph::Node& n : g.nodes) {
     const auto* conv = n.as<graph::Conv>();
     if (!conv) continue;
     const auto x = static_cast<std::size_t>(n.inputs[0]);
-    const WeightNeeds w = weight_needs(*conv, graph::dims_of(g.values[x].shape), graph::dims_of(g.values[static_cast<std::size_t>(n.output)].shape), types[x]);
+    const WeightNeeds w = weight_needs(*conv, graph::dims_of(g.values[x].shape),
+                                       graph::dims_of(g.values[static_cast<std::size_t>(n.output)].shape), types[x]);
     needs.total += w.total;
     needs.largest = std::max(needs.largest, w.largest);
   }
   const std::uint64_t columns = count_columns(g), sbuf = options.limits.sbuf_bytes_per_partition;
   const std::uint64_t ring = std::max(needs.largest, std::min(needs.total, kRingBytes));
   if (columns * 4 + ring + 4096 > sbuf)
-    return make_error(ErrorCode::kUnsupported, "biases ({} columns) and weight slots ({} bytes) leave no room in an SBUF partition of {} bytes", columns, ring, sbuf);
+    return make_error(ErrorCode::kUnsupported,
+                      "biases ({} columns) and weight slots ({} bytes) leave no room in an SBUF partition of {} bytes",
+                      columns, ring, sbuf);
 
   Context c(g, options, static_cast<std::uint32_t>(columns), static_cast<std::uint32_t>(ring));
   declare_tensors(c, types);

@@ -10,6 +10,7 @@
 namespace opennrt::compile::lower {
 
 /// `types`: device data type per value (graph::assign_types). kUnsupported names the node that does not fit the device.
-Result<neff::Subgraph> lower_graph(const graph::Graph& graph, const std::vector<isa::DataType>& types, const Options& options, Report* report);
+Result<neff::Subgraph> lower_graph(const graph::Graph& graph, const std::vector<isa::DataType>& types,
+                                   const Options& options, Report* report);
 
 }  // namespace opennrt::compile::lower

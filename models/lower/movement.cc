@@ -41,12 +41,18 @@ void lower_transpose(Context& c, const Node& node, const graph::Transpose& op) {
   const graph::Shape shape = c.value(x).shape;
   const std::size_t rank = shape.size();
   const int source = c.need_dram(x);
-  c.place_output(y);
+  // More than 4 dimensions do not map onto partitions and rows: they are turned around in DRAM.
+  if (rank > 4)
+    c.at(y).dram = c.dram_for_output(y);
+  else
+    c.place_output(y);
   const std::int64_t es = c.at(y).element_bytes();
   std::vector<std::int64_t> strides(rank, es);  // of the source, in bytes
   for (std::size_t i = rank; i-- > 1;) strides[i - 1] = strides[i] * shape[i];
   const graph::Shape target = c.value(y).shape;
-  const auto from_step = [&](std::size_t dimension) { return strides[static_cast<std::size_t>(op.permutation[dimension])]; };
+  const auto from_step = [&](std::size_t dimension) {
+    return strides[static_cast<std::size_t>(op.permutation[dimension])];
+  };
 
   if (!c.at(y).sbuf) {
     std::vector<TransferDim> dims;
@@ -58,7 +64,6 @@ void lower_transpose(Context& c, const Node& node, const graph::Transpose& op) {
     c.recorder.dma(queue_for(c, source, c.at(y).dram), make_transfers(source, 0, c.at(y).dram, 0, es, dims), false);
     return;
   }
-  if (rank > 4) return c.fail(ErrorCode::kUnsupported, node, fmt::format("{} dimensions, expected at most 4", rank));
   // Where each dimension of the result goes in SBUF; the channels from partition to partition.
   const Dims d = c.at(y).dims;
   for (std::int64_t t = 0; t < tiles(d.c); ++t) {
@@ -66,9 +71,15 @@ void lower_transpose(Context& c, const Node& node, const graph::Transpose& op) {
     std::uint64_t from = 0;
     for (std::size_t i = rank; i-- > 0;) {
       switch (*graph::axis_of(rank, i)) {
-        case graph::Axis::kW: dims.push_back({d.w, from_step(i), es}); break;
-        case graph::Axis::kH: dims.push_back({d.h, from_step(i), d.w * es}); break;
-        case graph::Axis::kN: dims.push_back({d.n, from_step(i), d.h * d.w * es}); break;
+        case graph::Axis::kW:
+          dims.push_back({d.w, from_step(i), es});
+          break;
+        case graph::Axis::kH:
+          dims.push_back({d.h, from_step(i), d.w * es});
+          break;
+        case graph::Axis::kN:
+          dims.push_back({d.n, from_step(i), d.h * d.w * es});
+          break;
         case graph::Axis::kC:
           dims.push_back({tile_channels(d.c, t), from_step(i), static_cast<std::int64_t>(kPartitionStride)});
           from = static_cast<std::uint64_t>(t * kPartitions * from_step(i));
@@ -76,7 +87,8 @@ void lower_transpose(Context& c, const Node& node, const graph::Transpose& op) {
       }
     }
     const std::uint64_t to = c.at(y).sbuf->offset() + static_cast<std::uint64_t>(t * d.n * d.h * d.w * es);
-    c.recorder.dma(queue_for(c, source, static_cast<int>(kStateBufferVariable)), make_transfers(source, from, static_cast<int>(kStateBufferVariable), to, es, dims), false);
+    c.recorder.dma(queue_for(c, source, static_cast<int>(kStateBufferVariable)),
+                   make_transfers(source, from, static_cast<int>(kStateBufferVariable), to, es, dims), false);
   }
 }
 
@@ -87,7 +99,8 @@ void join_channels(Context& c, ValueId x, ValueId y, std::int64_t first) {
   const Dims d = c.at(x).dims;
   const std::int64_t es = c.at(y).element_bytes(), plane = d.n * d.h * d.w;
   for (std::int64_t done = 0; done < d.c && !c.failed();) {
-    const std::int64_t to_channel = first + done, from_partition = done % kPartitions, to_partition = to_channel % kPartitions;
+    const std::int64_t to_channel = first + done, from_partition = done % kPartitions,
+                       to_partition = to_channel % kPartitions;
     const std::int64_t count = std::min({d.c - done, kPartitions - from_partition, kPartitions - to_partition});
     const std::uint64_t from = c.at(x).sbuf->offset() + static_cast<std::uint64_t>(done / kPartitions * plane * es);
     const std::uint64_t to = c.at(y).sbuf->offset() + static_cast<std::uint64_t>(to_channel / kPartitions * plane * es);
@@ -107,10 +120,11 @@ void join_channels(Context& c, ValueId x, ValueId y, std::int64_t first) {
     } else {
       const int sbuf = static_cast<int>(kStateBufferVariable);
       const auto stride = static_cast<std::int64_t>(kPartitionStride);
-      c.recorder.dma(Queue::kLoad,
-                     make_transfers(sbuf, from + static_cast<std::uint64_t>(from_partition * stride), sbuf, to + static_cast<std::uint64_t>(to_partition * stride),
-                                    plane * es, {{count, stride, stride}}),
-                     false);
+      c.recorder.dma(
+          Queue::kLoad,
+          make_transfers(sbuf, from + static_cast<std::uint64_t>(from_partition * stride), sbuf,
+                         to + static_cast<std::uint64_t>(to_partition * stride), plane * es, {{count, stride, stride}}),
+          false);
     }
     done += count;
   }
@@ -141,7 +155,8 @@ void lower_concat(Context& c, const Node& node, const graph::Concat& op) {
             Context::set_counts(in, d.w, b.nh, b.nn);
             in.src0 = c.operand(from, t, b.n0, b.h0);
             c.steps(in.src0, from);
-            in.dst = c.operand(to, t, b.n0 + (axis == graph::Axis::kN ? at : 0), b.h0 + (axis == graph::Axis::kH ? at : 0), axis == graph::Axis::kW ? at : 0);
+            in.dst = c.operand(to, t, b.n0 + (axis == graph::Axis::kN ? at : 0),
+                               b.h0 + (axis == graph::Axis::kH ? at : 0), axis == graph::Axis::kW ? at : 0);
             c.steps(in.dst, to);
             c.emit(Engine::kPool, in);
           }
@@ -156,17 +171,25 @@ void lower_concat(Context& c, const Node& node, const graph::Concat& op) {
         const std::int64_t start = (((n0 * out.c + c0) * out.h + h0) * out.w + w0) * es;
         c.recorder.dma(queue_for(c, source, c.at(y).dram),
                        make_transfers(source, 0, c.at(y).dram, static_cast<std::uint64_t>(start), d.w * es,
-                                      {{d.h, d.w * es, out.w * es}, {d.c, d.h * d.w * es, out.h * out.w * es}, {d.n, d.c * d.h * d.w * es, out.c * out.h * out.w * es}}),
+                                      {{d.h, d.w * es, out.w * es},
+                                       {d.c, d.h * d.w * es, out.h * out.w * es},
+                                       {d.n, d.c * d.h * d.w * es, out.c * out.h * out.w * es}}),
                        false);
       } else {
         const auto stride = static_cast<std::int64_t>(kPartitionStride);
         for (std::int64_t done = 0; done < d.c;) {
-          const std::int64_t partition = (c0 + done) % kPartitions, tile = (c0 + done) / kPartitions, count = std::min(d.c - done, kPartitions - partition);
-          const std::int64_t to = partition * stride + c.at(y).sbuf->offset() + (((tile * out.n + n0) * out.h + h0) * out.w + w0) * es;
-          c.recorder.dma(c.load_queue(source),
-                         make_transfers(source, static_cast<std::uint64_t>(done * d.h * d.w * es), static_cast<int>(kStateBufferVariable), static_cast<std::uint64_t>(to), d.w * es,
-                                        {{d.h, d.w * es, out.w * es}, {d.n, d.c * d.h * d.w * es, out.h * out.w * es}, {count, d.h * d.w * es, stride}}),
-                         false);
+          const std::int64_t partition = (c0 + done) % kPartitions, tile = (c0 + done) / kPartitions,
+                             count = std::min(d.c - done, kPartitions - partition);
+          const std::int64_t to =
+              partition * stride + c.at(y).sbuf->offset() + (((tile * out.n + n0) * out.h + h0) * out.w + w0) * es;
+          c.recorder.dma(
+              c.load_queue(source),
+              make_transfers(source, static_cast<std::uint64_t>(done * d.h * d.w * es),
+                             static_cast<int>(kStateBufferVariable), static_cast<std::uint64_t>(to), d.w * es,
+                             {{d.h, d.w * es, out.w * es},
+                              {d.n, d.c * d.h * d.w * es, out.h * out.w * es},
+                              {count, d.h * d.w * es, stride}}),
+              false);
           done += count;
         }
       }

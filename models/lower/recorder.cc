@@ -13,7 +13,8 @@ const QueueFacts& queue_facts(Queue queue) {
   static constexpr QueueFacts kFacts[kQueues] = {
       {"in", neff::QueueType::kIn, isa::Engine::kPool},       {"out", neff::QueueType::kOut, isa::Engine::kAct},
       {"load", neff::QueueType::kData, isa::Engine::kPool},   {"store", neff::QueueType::kData, isa::Engine::kAct},
-      {"weights", neff::QueueType::kData, isa::Engine::kPe},
+      {"weights0", neff::QueueType::kData, isa::Engine::kPe}, {"weights1", neff::QueueType::kData, isa::Engine::kPe},
+      {"weights2", neff::QueueType::kData, isa::Engine::kPe}, {"weights3", neff::QueueType::kData, isa::Engine::kPe},
   };
   return kFacts[static_cast<std::size_t>(queue)];
 }
@@ -41,7 +42,8 @@ Access access_of(const neff::AccessPattern& p, bool write) {
   std::int64_t low = 0, high = 0;
   const bool state = p.variable == kStateBufferVariable;
   for (std::size_t i = 0; i < p.sizes.size(); ++i) {
-    if (state && p.steps[i] % static_cast<std::int64_t>(kPartitionStride) == 0) continue;  // from partition to partition
+    if (state && p.steps[i] % static_cast<std::int64_t>(kPartitionStride) == 0)
+      continue;  // from partition to partition
     const std::int64_t reach = p.steps[i] * (static_cast<std::int64_t>(p.sizes[i]) - 1);
     (reach < 0 ? low : high) += reach;
   }
@@ -51,7 +53,9 @@ Access access_of(const neff::AccessPattern& p, bool write) {
 }
 }  // namespace
 
-std::array<Access, 2> accesses_of(const Transfer& t) { return {access_of(t.from, false), access_of(t.to, true)}; }
+std::array<Access, 2> accesses_of(const Transfer& t) {
+  return {access_of(t.from, false), access_of(t.to, true)};
+}
 
 void Recorder::fail(Error error) {
   if (status_) status_ = tl::unexpected(std::move(error));
@@ -64,7 +68,8 @@ IntervalMap<Recorder::Last>& Recorder::map_of(const Access& a) {
 void Recorder::add(Operation op, bool early) {
   if (failed()) return;
   if (operations_.size() >= kMaxOperations) {
-    fail(Error{ErrorCode::kUnsupported, fmt::format("the model needs more than {} instructions and transfers", kMaxOperations)});
+    fail(Error{ErrorCode::kUnsupported,
+               fmt::format("the model needs more than {} instructions and transfers", kMaxOperations)});
     return;
   }
   op.sequence = operations_.size() + 1;

@@ -38,7 +38,8 @@ class Scheduler {
     }
     // Nothing may be on its way when the program ends.
     Clock everything{};
-    for (std::size_t q = 0; q < kQueues; ++q) everything[isa::kEngines + q] = static_cast<std::uint32_t>(queues_[q].size());
+    for (std::size_t q = 0; q < kQueues; ++q)
+      everything[isa::kEngines + q] = static_cast<std::uint32_t>(queues_[q].size());
     if (auto s = issue(static_cast<std::size_t>(isa::Engine::kAct), isa::Instruction{}, everything); !s)
       return tl::unexpected(s.error());
     return finish();
@@ -70,7 +71,8 @@ class Scheduler {
     } else {
       if (auto s = issue(engine, op.instruction, need); !s) return s;
     }
-    const auto number = static_cast<std::uint32_t>(agent < isa::kEngines ? engines_[agent].size() : queues_[agent - isa::kEngines].size());
+    const auto number = static_cast<std::uint32_t>(agent < isa::kEngines ? engines_[agent].size()
+                                                                         : queues_[agent - isa::kEngines].size());
     for (const Access& a : op.accesses) {
       if (!a.write) map_of(a).update(a.begin, a.end, [&](Touched& t) { t.reads[agent] = number; });
     }
@@ -216,6 +218,8 @@ class Scheduler {
 
 }  // namespace
 
-Result<Schedule> schedule(const std::vector<Operation>& operations) { return Scheduler().run(operations); }
+Result<Schedule> schedule(const std::vector<Operation>& operations) {
+  return Scheduler().run(operations);
+}
 
 }  // namespace opennrt::compile::lower

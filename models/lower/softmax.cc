@@ -18,9 +18,11 @@ using isa::Opcode;
 
 class SoftmaxLowering {
  public:
-  SoftmaxLowering(Context& c, const Node& node, const graph::Softmax& op) : c_(c), node_(node), d_(c.at(node.output).dims) {
+  SoftmaxLowering(Context& c, const Node& node, const graph::Softmax& op)
+      : c_(c), node_(node), d_(c.at(node.output).dims) {
     const std::size_t rank = c.value(node.output).shape.size();
-    for (std::size_t i = op.first; i <= op.last && rank > 0; ++i) over_[static_cast<std::size_t>(*graph::axis_of(rank, i))] = true;
+    for (std::size_t i = op.first; i <= op.last && rank > 0; ++i)
+      over_[static_cast<std::size_t>(*graph::axis_of(rank, i))] = true;
   }
 
   void run() {
@@ -30,7 +32,8 @@ class SoftmaxLowering {
     const std::int64_t nt = tiles(d_.c);
     const std::int64_t share = over(Axis::kC) ? nt : 1;  // channel tiles that have to be there together
     // Working memory per element of a box: exp of all tiles, maximum and sum (each twice: one partition, and spread), and slots.
-    const std::int64_t per_element = 4 * (share + 5) + 2 * share * (c_.at(x).sbuf ? 0 : c_.at(x).element_bytes()) + 2 * share * (c_.at(y).sbuf ? 0 : c_.at(y).element_bytes());
+    const std::int64_t per_element = 4 * (share + 5) + 2 * share * (c_.at(x).sbuf ? 0 : c_.at(x).element_bytes()) +
+                                     2 * share * (c_.at(y).sbuf ? 0 : c_.at(y).element_bytes());
     const std::int64_t limit = std::min<std::int64_t>(1024, (c_.arena.largest_hole() / 2) / per_element);
     std::vector<Box> list = boxes(d_, std::max<std::int64_t>(1, limit));
     if (over(Axis::kN)) {
@@ -40,7 +43,9 @@ class SoftmaxLowering {
     }
     std::int64_t largest = 0;
     for (const Box& b : list) largest = std::max(largest, b.nn * b.nh * d_.w);
-    if (d_.w > 0xffff || largest > 32767) return c_.fail(ErrorCode::kUnsupported, node_, fmt::format("{} elements have to be taken together, expected at most 32767", largest));
+    if (d_.w > 0xffff || largest > 32767)
+      return c_.fail(ErrorCode::kUnsupported, node_,
+                     fmt::format("{} elements have to be taken together, expected at most 32767", largest));
     Reader reader(c_, x, share * largest * c_.at(x).element_bytes(), node_);
     Writer writer(c_, y, share * largest * c_.at(y).element_bytes(), node_);
     const auto bytes = static_cast<std::uint64_t>(largest * 4);
@@ -184,6 +189,8 @@ class SoftmaxLowering {
 
 }  // namespace
 
-void lower_softmax(Context& c, const Node& node, const graph::Softmax& op) { SoftmaxLowering(c, node, op).run(); }
+void lower_softmax(Context& c, const Node& node, const graph::Softmax& op) {
+  SoftmaxLowering(c, node, op).run();
+}
 
 }  // namespace opennrt::compile::lower

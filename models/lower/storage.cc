@@ -25,15 +25,16 @@ std::vector<Box> boxes(const Dims& d, std::int64_t elements) {
   return list;
 }
 
-std::vector<Transfer> make_transfers(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset, std::int64_t unit,
-                                     std::vector<TransferDim> dims) {
+std::vector<Transfer> make_transfers(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset,
+                                     std::int64_t unit, std::vector<TransferDim> dims) {
   // Merge what continues its inner neighbour on both sides.
   std::vector<TransferDim> merged;
   for (const TransferDim& d : dims) {
     if (d.count == 1) continue;
     if (merged.empty() && d.from == unit && d.to == unit) {
       unit *= d.count;
-    } else if (!merged.empty() && d.from == merged.back().from * merged.back().count && d.to == merged.back().to * merged.back().count) {
+    } else if (!merged.empty() && d.from == merged.back().from * merged.back().count &&
+               d.to == merged.back().to * merged.back().count) {
       merged.back().count *= d.count;
     } else {
       merged.push_back(d);
@@ -70,8 +71,12 @@ std::vector<Transfer> make_transfers(int from, std::uint64_t from_offset, int to
 }
 
 Context::Context(const graph::Graph& g, const Options& o, std::uint32_t column_count, std::uint32_t ring)
-    : graph(g), options(o), recorder(o.limits), column_capacity(column_count),
-      ring_begin((column_count * 4 + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment), ring_bytes(ring),
+    : graph(g),
+      options(o),
+      recorder(o.limits),
+      column_capacity(column_count),
+      ring_begin((column_count * 4 + Arena::kAlignment - 1) / Arena::kAlignment * Arena::kAlignment),
+      ring_bytes(ring),
       arena(ring_begin + ring, std::max(o.limits.sbuf_bytes_per_partition, ring_begin + ring)),
       resident_limit(arena.size() - std::min<std::uint32_t>(16 * 1024, arena.size() / 4)) {
   uses = g.use_counts();
@@ -85,7 +90,8 @@ void Context::fail(ErrorCode code, const graph::Node& node, const std::string& t
 std::uint32_t Context::add_column(const float* values, std::size_t count) {
   const auto index = static_cast<std::uint32_t>(columns.size() / kPartitions);
   if (index >= column_capacity) {
-    recorder.fail(Error{ErrorCode::kInternal, fmt::format("more than the {} planned constant columns", column_capacity)});
+    recorder.fail(
+        Error{ErrorCode::kInternal, fmt::format("more than the {} planned constant columns", column_capacity)});
     return 0;
   }
   columns.resize(columns.size() + kPartitions, 0.0f);
@@ -102,7 +108,9 @@ isa::Operand Context::column(std::uint32_t offset) const {
 int Context::add_variable(neff::VariableType type, std::string name, std::uint64_t bytes) {
   neff::Variable v;
   // Inputs and outputs come first and keep their names; ours give way.
-  const auto taken = [&](const std::string& n) { return std::any_of(subgraph.tensors.begin(), subgraph.tensors.end(), [&](const auto& t) { return t.name == n; }); };
+  const auto taken = [&](const std::string& n) {
+    return std::any_of(subgraph.tensors.begin(), subgraph.tensors.end(), [&](const auto& t) { return t.name == n; });
+  };
   if (type != neff::VariableType::kInput && type != neff::VariableType::kOutput) {
     while (taken(name)) name += '_';
   }
@@ -125,10 +133,12 @@ int Context::add_file(std::string name, std::vector<std::byte> data) {
 }
 
 Queue Context::load_queue(int variable) const {
-  return subgraph.variables[static_cast<std::size_t>(variable)].type == neff::VariableType::kInput ? Queue::kIn : Queue::kLoad;
+  return subgraph.variables[static_cast<std::size_t>(variable)].type == neff::VariableType::kInput ? Queue::kIn
+                                                                                                   : Queue::kLoad;
 }
 Queue Context::store_queue(int variable) const {
-  return subgraph.variables[static_cast<std::size_t>(variable)].type == neff::VariableType::kOutput ? Queue::kOut : Queue::kStore;
+  return subgraph.variables[static_cast<std::size_t>(variable)].type == neff::VariableType::kOutput ? Queue::kOut
+                                                                                                    : Queue::kStore;
 }
 
 void Context::prepare_constant(ValueId id) {
@@ -139,14 +149,16 @@ void Context::prepare_constant(ValueId id) {
 
 namespace {
 /// Bytes of channel tiles [t0, t0 + nt) of a box between DRAM (row-major) and SBUF ([tile][n][h][w] from `offset`).
-std::vector<Transfer> box_transfers(const Storage& s, int variable, std::uint32_t offset, std::int64_t t0, std::int64_t nt,
-                                    const Box& b, bool load) {
+std::vector<Transfer> box_transfers(const Storage& s, int variable, std::uint32_t offset, std::int64_t t0,
+                                    std::int64_t nt, const Box& b, bool load) {
   const std::int64_t es = s.element_bytes(), plane = s.dims.h * s.dims.w * es, run = b.nh * s.dims.w * es;
   std::vector<Transfer> all;
   for (std::int64_t t = t0; t < t0 + nt; ++t) {
-    const std::uint64_t dram = static_cast<std::uint64_t>((b.n0 * s.dims.c + t * kPartitions) * plane + b.h0 * s.dims.w * es);
+    const std::uint64_t dram =
+        static_cast<std::uint64_t>((b.n0 * s.dims.c + t * kPartitions) * plane + b.h0 * s.dims.w * es);
     const std::uint64_t sbuf = offset + static_cast<std::uint64_t>((t - t0) * b.nn * run);
-    TransferDim images{b.nn, s.dims.c * plane, run}, channels{tile_channels(s.dims.c, t), plane, static_cast<std::int64_t>(kPartitionStride)};
+    TransferDim images{b.nn, s.dims.c * plane, run},
+        channels{tile_channels(s.dims.c, t), plane, static_cast<std::int64_t>(kPartitionStride)};
     if (!load) {
       std::swap(images.from, images.to);
       std::swap(channels.from, channels.to);
@@ -171,7 +183,8 @@ bool Context::try_resident(ValueId id) {
     const bool split = s.dims.n > 1 && tile_bytes >= 8 * 1024;
     for (std::int64_t n = 0; n < (split ? s.dims.n : 1); ++n) {
       const Box b{n, split ? 1 : s.dims.n, 0, s.dims.h};
-      const auto offset = s.sbuf->offset() + static_cast<std::uint32_t>(t * tile_bytes + (split ? n * (tile_bytes / s.dims.n) : 0));
+      const auto offset =
+          s.sbuf->offset() + static_cast<std::uint32_t>(t * tile_bytes + (split ? n * (tile_bytes / s.dims.n) : 0));
       recorder.dma(load_queue(s.dram), box_transfers(s, s.dram, offset, t, 1, b, true), true);
     }
   }
@@ -181,8 +194,8 @@ bool Context::try_resident(ValueId id) {
 bool Context::need_resident(ValueId id, const graph::Node& node) {
   if (try_resident(id)) return true;
   fail(ErrorCode::kUnsupported, node,
-       fmt::format("a tensor of {} needs {} bytes of each SBUF partition at once, and {} are free", graph::shape_text(value(id).shape),
-                   at(id).partition_bytes(), arena.largest_hole()));
+       fmt::format("a tensor of {} needs {} bytes of each SBUF partition at once, and {} are free",
+                   graph::shape_text(value(id).shape), at(id).partition_bytes(), arena.largest_hole()));
   return false;
 }
 
@@ -191,7 +204,8 @@ void Context::place_output(ValueId out, std::initializer_list<ValueId> replaces)
   for (const ValueId old : replaces) {
     const Storage& r = at(old);
     // A copy in DRAM stays as it is: it holds the old value, and nobody is left to read it.
-    if (r.sbuf && r.sbuf.use_count() == 1 && uses[static_cast<std::size_t>(old)] == 1 && r.dims == s.dims && r.dtype == s.dtype) {
+    if (r.sbuf && r.sbuf.use_count() == 1 && uses[static_cast<std::size_t>(old)] == 1 && r.dims == s.dims &&
+        r.dtype == s.dtype) {
       s.sbuf = r.sbuf;
       return;
     }
@@ -218,7 +232,10 @@ void Context::write_back(ValueId id, int variable) {
   for (std::int64_t t = 0; t < tiles(s.dims.c); ++t) {
     const std::int64_t tile_bytes = s.dims.n * s.dims.h * s.dims.w * s.element_bytes();
     const Box all{0, s.dims.n, 0, s.dims.h};
-    recorder.dma(store_queue(variable), box_transfers(s, variable, s.sbuf->offset() + static_cast<std::uint32_t>(t * tile_bytes), t, 1, all, false), false);
+    recorder.dma(
+        store_queue(variable),
+        box_transfers(s, variable, s.sbuf->offset() + static_cast<std::uint32_t>(t * tile_bytes), t, 1, all, false),
+        false);
   }
 }
 
@@ -247,8 +264,9 @@ View Context::whole(ValueId id) {
 std::shared_ptr<Arena::Buffer> Context::scratch(std::uint64_t bytes, const graph::Node& node) {
   auto b = arena.allocate(bytes);
   if (!b) {
-    fail(ErrorCode::kUnsupported, node, fmt::format("the tensors are too large: {} bytes of working memory per partition are needed, and {} are free", bytes,
-                                                    arena.largest_hole()));
+    fail(ErrorCode::kUnsupported, node,
+         fmt::format("the tensors are too large: {} bytes of working memory per partition are needed, and {} are free",
+                     bytes, arena.largest_hole()));
   }
   return b;
 }
@@ -262,8 +280,10 @@ std::int64_t Context::slot_bytes(std::size_t streams) const {
 isa::Operand Context::operand(const View& v, std::int64_t tile, std::int64_t n, std::int64_t h, std::int64_t w) {
   isa::Operand o;
   o.dtype = v.dtype;
-  const std::int64_t at_element = (tile - v.t0) * v.t_step + (n - v.n0) * v.n_step + (h - v.h0) * v.h_step + w * v.w_step;
-  o.offset = v.offset + static_cast<std::uint32_t>(at_element * static_cast<std::int64_t>(isa::data_type_bytes(v.dtype)));
+  const std::int64_t at_element =
+      (tile - v.t0) * v.t_step + (n - v.n0) * v.n_step + (h - v.h0) * v.h_step + w * v.w_step;
+  o.offset =
+      v.offset + static_cast<std::uint32_t>(at_element * static_cast<std::int64_t>(isa::data_type_bytes(v.dtype)));
   return o;
 }
 
@@ -272,7 +292,8 @@ void Context::steps(isa::Operand& o, const View& v, std::int64_t stride_w, std::
 }
 
 namespace {
-constexpr std::int16_t kUnfit = std::numeric_limits<std::int16_t>::min();  // a step that is too long; emit() looks at it
+constexpr std::int16_t kUnfit =
+    std::numeric_limits<std::int16_t>::min();  // a step that is too long; emit() looks at it
 }
 
 void Context::set_steps(isa::Operand& o, std::array<std::int64_t, 4> values) {
@@ -287,7 +308,9 @@ void Context::emit(Engine engine, isa::Instruction in) {
     for (std::size_t i = 0; i < 4; ++i) {
       if (o->steps[i] != kUnfit) continue;
       if (in.counts[i] > 1)
-        return recorder.fail(Error{ErrorCode::kUnsupported, "a tensor has rows or images too long for an access pattern (a step of more than 32767 elements)"});
+        return recorder.fail(
+            Error{ErrorCode::kUnsupported,
+                  "a tensor has rows or images too long for an access pattern (a step of more than 32767 elements)"});
       o->steps[i] = 0;
     }
   }
@@ -295,7 +318,8 @@ void Context::emit(Engine engine, isa::Instruction in) {
 }
 
 void Context::set_counts(isa::Instruction& in, std::int64_t w, std::int64_t h, std::int64_t n, std::int64_t outer) {
-  in.counts = {static_cast<std::uint16_t>(w), static_cast<std::uint16_t>(h), static_cast<std::uint16_t>(n), static_cast<std::uint16_t>(outer)};
+  in.counts = {static_cast<std::uint16_t>(w), static_cast<std::uint16_t>(h), static_cast<std::uint16_t>(n),
+               static_cast<std::uint16_t>(outer)};
 }
 
 Reader::Reader(Context& context, ValueId id, std::int64_t bytes, const graph::Node& node) : c_(context), id_(id) {

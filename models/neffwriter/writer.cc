@@ -17,19 +17,26 @@ constexpr const char* kFolder = "sg00/";
 
 struct File {
   std::string path;
-  std::string text;                             ///< contents, or
+  std::string text;  ///< contents, or
   const std::vector<std::byte>* data = nullptr;
 };
 
-std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string dump(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 const char* type_name(neff::VariableType type) {
   switch (type) {
-    case neff::VariableType::kInput: return "input";
-    case neff::VariableType::kOutput: return "output";
-    case neff::VariableType::kFile: return "file";
-    case neff::VariableType::kTmpBuf: return "tmp-buf";
-    case neff::VariableType::kStateBuffer: return "state-buffer";
+    case neff::VariableType::kInput:
+      return "input";
+    case neff::VariableType::kOutput:
+      return "output";
+    case neff::VariableType::kFile:
+      return "file";
+    case neff::VariableType::kTmpBuf:
+      return "tmp-buf";
+    case neff::VariableType::kStateBuffer:
+      return "state-buffer";
   }
   return "";
 }
@@ -46,7 +53,8 @@ Json definition(const neff::Subgraph& g) {
     var[v.name] = std::move(j);
   }
   for (const auto& q : g.queues)
-    queues[q.name] = {{"type", type_name(q.type)}, {"num_queues", 1}, {"owner", std::string(isa::engine_name(q.owner))}};
+    queues[q.name] = {
+        {"type", type_name(q.type)}, {"num_queues", 1}, {"owner", std::string(isa::engine_name(q.owner))}};
   Json def{{"version", "0.6"}};
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
     const std::string engine(isa::engine_name(static_cast<isa::Engine>(e)));
@@ -88,8 +96,10 @@ std::string engine_text(const neff::Subgraph& g, std::size_t e) {
 
 std::vector<File> make_files(const neff::Subgraph& g, const std::string& name) {
   std::vector<File> files;
-  Json nodes = Json::array(), arguments = Json::array(), rows = Json::array(), shapes = Json::array(), types = Json::array(), ids = Json::array();
-  Json inputs = Json::array(), outputs = Json::array(), tensors = Json::object(), signature_in = Json::array(), signature_out = Json::array();
+  Json nodes = Json::array(), arguments = Json::array(), rows = Json::array(), shapes = Json::array(),
+       types = Json::array(), ids = Json::array();
+  Json inputs = Json::array(), outputs = Json::array(), tensors = Json::object(), signature_in = Json::array(),
+       signature_out = Json::array();
   rows.push_back(0);
   for (const auto& t : g.tensors) {
     const bool input = t.kind == neff::TensorKind::kInput;
@@ -114,19 +124,34 @@ std::vector<File> make_files(const neff::Subgraph& g, const std::string& name) {
   nodes.push_back({{"op", "tvm_op"},
                    {"name", name},
                    {"inputs", inputs},
-                   {"attrs", {{"func_name", "__kelf"}, {"kelf", "kelf-0.json"}, {"num_inputs", input_count}, {"num_outputs", output_count}, {"output_names", outputs}}}});
+                   {"attrs",
+                    {{"func_name", "__kelf"},
+                     {"kelf", "kelf-0.json"},
+                     {"num_inputs", input_count},
+                     {"num_outputs", output_count},
+                     {"output_names", outputs}}}});
   rows.push_back(kernel + heads.size());
-  const Json graph{{"nodes", nodes},
-                   {"arg_nodes", arguments},
-                   {"heads", heads},
-                   {"node_row_ptr", rows},
-                   {"attrs", {{"shape", {"list_shape", shapes}}, {"dltype", {"list_str", types}}, {"storage_id", {"list_int", ids}}}},
-                   {"metadata", {{"signatures", {{"inputs", signature_in}, {"outputs", signature_out}}}}}};
+  const Json graph{
+      {"nodes", nodes},
+      {"arg_nodes", arguments},
+      {"heads", heads},
+      {"node_row_ptr", rows},
+      {"attrs",
+       {{"shape", {"list_shape", shapes}}, {"dltype", {"list_str", types}}, {"storage_id", {"list_int", ids}}}},
+      {"metadata", {{"signatures", {{"inputs", signature_in}, {"outputs", signature_out}}}}}};
   Json per_node = Json::array({1});
   for (int i = 1; i < 64; ++i) per_node.push_back(0);
   files.push_back({"neff.json", dump(graph)});
-  files.push_back({"kelf-0.json", dump({{"version", "0.5"}, {"target", "opennrt-1"}, {"graphs", Json::array({{{"name", "sg00"}, {"definition", "sg00/def.json"}}})}})});
-  files.push_back({"info.json", dump({{"tool_version", "opennrt " OPENNRT_VERSION}, {"kelp_version", "0.5"}, {"name", name}, {"num_tpb", 1}, {"num_tpb_requested", 1}, {"num_tpb_per_node", per_node}})});
+  files.push_back(
+      {"kelf-0.json", dump({{"version", "0.5"},
+                            {"target", "opennrt-1"},
+                            {"graphs", Json::array({{{"name", "sg00"}, {"definition", "sg00/def.json"}}})}})});
+  files.push_back({"info.json", dump({{"tool_version", "opennrt " OPENNRT_VERSION},
+                                      {"kelp_version", "0.5"},
+                                      {"name", name},
+                                      {"num_tpb", 1},
+                                      {"num_tpb_requested", 1},
+                                      {"num_tpb_per_node", per_node}})});
   files.push_back({std::string(kFolder) + "def.json", dump(definition(g))});
   files.push_back({std::string(kFolder) + "tensor_map.json", dump({{"tensors", tensors}})});
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
@@ -151,9 +176,13 @@ Result<std::vector<std::byte>> archive_files(const std::vector<File>& files) {
   std::vector<std::byte> out;
   const std::unique_ptr<archive, int (*)(archive*)> a(archive_write_new(), archive_write_free);
   const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(), archive_entry_free);
-  const auto failed = [&] { return make_error(ErrorCode::kInternal, "writing the NEFF's archive failed: {}", archive_error_string(a.get()) ? archive_error_string(a.get()) : "no memory"); };
+  const auto failed = [&] {
+    return make_error(ErrorCode::kInternal, "writing the NEFF's archive failed: {}",
+                      archive_error_string(a.get()) ? archive_error_string(a.get()) : "no memory");
+  };
   if (!a || !entry) return make_error(ErrorCode::kInternal, "writing the NEFF's archive failed: no memory");
-  if (archive_write_set_format_pax_restricted(a.get()) != ARCHIVE_OK || archive_write_add_filter_gzip(a.get()) != ARCHIVE_OK ||
+  if (archive_write_set_format_pax_restricted(a.get()) != ARCHIVE_OK ||
+      archive_write_add_filter_gzip(a.get()) != ARCHIVE_OK ||
       archive_write_set_filter_option(a.get(), "gzip", "timestamp", nullptr) != ARCHIVE_OK ||
       archive_write_set_filter_option(a.get(), "gzip", "compression-level", "1") != ARCHIVE_OK ||
       archive_write_set_bytes_in_last_block(a.get(), 1) != ARCHIVE_OK ||
@@ -186,10 +215,12 @@ Result<std::vector<std::byte>> write_neff(const neff::Subgraph& subgraph, const 
   header.name = name.substr(0, 255);
   header.tpb_per_node[0] = 1;
   unsigned length = 0;
-  if (EVP_Digest(payload->data(), payload->size(), header.hash.data(), &length, EVP_sha256(), nullptr) != 1 || length != header.hash.size())
+  if (EVP_Digest(payload->data(), payload->size(), header.hash.data(), &length, EVP_sha256(), nullptr) != 1 ||
+      length != header.hash.size())
     return make_error(ErrorCode::kInternal, "SHA-256 is not available");
   std::copy_n(header.hash.begin(), header.uuid.size(), header.uuid.begin());
-  header.uuid[6] = static_cast<std::uint8_t>((header.uuid[6] & 0x0f) | 0x80);  // version 8: made from what it names (RFC 9562)
+  header.uuid[6] =
+      static_cast<std::uint8_t>((header.uuid[6] & 0x0f) | 0x80);  // version 8: made from what it names (RFC 9562)
   header.uuid[8] = static_cast<std::uint8_t>((header.uuid[8] & 0x3f) | 0x80);
   const auto head = neff::encode_header(header);
   std::vector<std::byte> file(head.begin(), head.end());

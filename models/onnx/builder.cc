@@ -73,8 +73,8 @@ std::string OnnxBuilder::random(const std::string& name, const std::vector<std::
   return constant(name, shape, values);
 }
 
-std::string OnnxBuilder::node(const std::string& op, const std::vector<std::string>& inputs, const Attributes& attributes,
-                              const std::string& output) {
+std::string OnnxBuilder::node(const std::string& op, const std::vector<std::string>& inputs,
+                              const Attributes& attributes, const std::string& output) {
   auto* n = impl_->model.mutable_graph()->add_node();
   const int index = impl_->counter++;
   n->set_op_type(op);

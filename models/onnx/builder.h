@@ -29,7 +29,8 @@ class OnnxBuilder {
 
   void input(const std::string& name, const std::vector<std::int64_t>& shape);
   void output(const std::string& name, const std::vector<std::int64_t>& shape);
-  std::string constant(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<float>& values);
+  std::string constant(const std::string& name, const std::vector<std::int64_t>& shape,
+                       const std::vector<float>& values);
   std::string constant_ints(const std::string& name, const std::vector<std::int64_t>& values);
   /// Uniform in [-scale, scale].
   std::string random(const std::string& name, const std::vector<std::int64_t>& shape, float scale);
@@ -37,8 +38,8 @@ class OnnxBuilder {
   std::string node(const std::string& op, const std::vector<std::string>& inputs, const Attributes& attributes = {},
                    const std::string& output = {});
   /// Conv with random weights and bias; `inputs` channels in, `outputs` out, square kernel.
-  std::string conv(const std::string& x, std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
-                   std::int64_t pad, std::int64_t groups = 1);
+  std::string conv(const std::string& x, std::int64_t inputs, std::int64_t outputs, std::int64_t kernel,
+                   std::int64_t stride, std::int64_t pad, std::int64_t groups = 1);
   std::vector<std::byte> serialise() const;
 
  private:

@@ -28,13 +28,19 @@ tl::unexpected<Error> unsupported(fmt::format_string<Args...> text, Args&&... ar
 bool is_plain_utf8(const std::string& text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
-    const std::size_t more = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 && c >= 0xc2 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 && c <= 0xf4 ? 3 : 9;
+    const std::size_t more = c < 0x80                          ? 0
+                             : (c & 0xe0) == 0xc0 && c >= 0xc2 ? 1
+                             : (c & 0xf0) == 0xe0              ? 2
+                             : (c & 0xf8) == 0xf0 && c <= 0xf4 ? 3
+                                                               : 9;
     if (c < 0x20 || c == 0x7f || more == 9 || i + more >= text.size()) return false;
     for (std::size_t k = 1; k <= more; ++k) {
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
     }
     const auto second = more ? static_cast<unsigned char>(text[i + 1]) : 0u;
-    if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) return false;
+    if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
+        (c == 0xf4 && second > 0x8f))
+      return false;
     i += more + 1;
   }
   return true;
@@ -53,11 +59,13 @@ float from_half(std::uint16_t h) {
     const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
     return sign ? -magnitude : magnitude;
   }
-  const std::uint32_t bits = exponent == 31 ? sign | 0x7f800000u | mantissa << 13
-                                            : sign | (exponent + 112) << 23 | mantissa << 13;
+  const std::uint32_t bits =
+      exponent == 31 ? sign | 0x7f800000u | mantissa << 13 : sign | (exponent + 112) << 23 | mantissa << 13;
   return std::bit_cast<float>(bits);
 }
-float from_bfloat(std::uint16_t b) { return std::bit_cast<float>(std::uint32_t{b} << 16); }
+float from_bfloat(std::uint16_t b) {
+  return std::bit_cast<float>(std::uint32_t{b} << 16);
+}
 
 template <typename T, typename Out, typename Convert>
 void copy_raw(const std::string& raw, std::vector<Out>& out, Convert convert) {
@@ -70,7 +78,8 @@ void copy_raw(const std::string& raw, std::vector<Out>& out, Convert convert) {
 }
 
 Result<std::int64_t> element_count(const std::vector<std::int64_t>& shape, const std::string& what) {
-  if (shape.size() > kMaxRank) return unsupported("{} has {} dimensions, expected at most {}", what, shape.size(), kMaxRank);
+  if (shape.size() > kMaxRank)
+    return unsupported("{} has {} dimensions, expected at most {}", what, shape.size(), kMaxRank);
   std::int64_t count = 1;
   for (const std::int64_t d : shape) {
     if (d < 0) return broken("{} has dimension {}, expected 0 or more", what, d);
@@ -92,52 +101,84 @@ Result<Tensor> read_tensor(const TensorProto& proto, const std::string& what) {
   const std::string& bytes = proto.raw_data();
   std::size_t size = 0;
   switch (proto.data_type()) {
-    case TensorProto::FLOAT: size = 4; break;
-    case TensorProto::DOUBLE: size = 8; break;
-    case TensorProto::FLOAT16: case TensorProto::BFLOAT16: size = 2; break;
-    case TensorProto::INT64: size = 8; break;
-    case TensorProto::INT32: size = 4; break;
-    case TensorProto::INT8: case TensorProto::UINT8: case TensorProto::BOOL: size = 1; break;
+    case TensorProto::FLOAT:
+      size = 4;
+      break;
+    case TensorProto::DOUBLE:
+      size = 8;
+      break;
+    case TensorProto::FLOAT16:
+    case TensorProto::BFLOAT16:
+      size = 2;
+      break;
+    case TensorProto::INT64:
+      size = 8;
+      break;
+    case TensorProto::INT32:
+      size = 4;
+      break;
+    case TensorProto::INT8:
+    case TensorProto::UINT8:
+    case TensorProto::BOOL:
+      size = 1;
+      break;
     default:
       return unsupported("{} has element type {}, which is not supported", what, proto.data_type());
   }
   if (raw && bytes.size() != static_cast<std::size_t>(*count) * size)
-    return broken("{}: raw_data has {} bytes, expected {}", what, bytes.size(), static_cast<std::size_t>(*count) * size);
+    return broken("{}: raw_data has {} bytes, expected {}", what, bytes.size(),
+                  static_cast<std::size_t>(*count) * size);
   const auto same = [](auto v) { return v; };
   const auto to_float = [](auto v) { return static_cast<float>(v); };
   const auto to_int = [](auto v) { return static_cast<std::int64_t>(v); };
   switch (proto.data_type()) {
     case TensorProto::FLOAT:
-      if (raw) copy_raw<float>(bytes, t.floats, same);
-      else t.floats.assign(proto.float_data().begin(), proto.float_data().end());
+      if (raw)
+        copy_raw<float>(bytes, t.floats, same);
+      else
+        t.floats.assign(proto.float_data().begin(), proto.float_data().end());
       break;
     case TensorProto::DOUBLE:
-      if (raw) copy_raw<double>(bytes, t.floats, to_float);
-      else for (const double v : proto.double_data()) t.floats.push_back(static_cast<float>(v));
+      if (raw)
+        copy_raw<double>(bytes, t.floats, to_float);
+      else
+        for (const double v : proto.double_data()) t.floats.push_back(static_cast<float>(v));
       break;
     case TensorProto::FLOAT16:
-      if (raw) copy_raw<std::uint16_t>(bytes, t.floats, from_half);
-      else for (const int v : proto.int32_data()) t.floats.push_back(from_half(static_cast<std::uint16_t>(v)));
+      if (raw)
+        copy_raw<std::uint16_t>(bytes, t.floats, from_half);
+      else
+        for (const int v : proto.int32_data()) t.floats.push_back(from_half(static_cast<std::uint16_t>(v)));
       break;
     case TensorProto::BFLOAT16:
-      if (raw) copy_raw<std::uint16_t>(bytes, t.floats, from_bfloat);
-      else for (const int v : proto.int32_data()) t.floats.push_back(from_bfloat(static_cast<std::uint16_t>(v)));
+      if (raw)
+        copy_raw<std::uint16_t>(bytes, t.floats, from_bfloat);
+      else
+        for (const int v : proto.int32_data()) t.floats.push_back(from_bfloat(static_cast<std::uint16_t>(v)));
       break;
     case TensorProto::INT64:
-      if (raw) copy_raw<std::int64_t>(bytes, t.ints, same);
-      else t.ints.assign(proto.int64_data().begin(), proto.int64_data().end());
+      if (raw)
+        copy_raw<std::int64_t>(bytes, t.ints, same);
+      else
+        t.ints.assign(proto.int64_data().begin(), proto.int64_data().end());
       break;
     case TensorProto::INT32:
-      if (raw) copy_raw<std::int32_t>(bytes, t.ints, to_int);
-      else t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
+      if (raw)
+        copy_raw<std::int32_t>(bytes, t.ints, to_int);
+      else
+        t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
       break;
     case TensorProto::INT8:
-      if (raw) copy_raw<std::int8_t>(bytes, t.ints, to_int);
-      else t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
+      if (raw)
+        copy_raw<std::int8_t>(bytes, t.ints, to_int);
+      else
+        t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
       break;
     default:
-      if (raw) copy_raw<std::uint8_t>(bytes, t.ints, to_int);
-      else t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
+      if (raw)
+        copy_raw<std::uint8_t>(bytes, t.ints, to_int);
+      else
+        t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
       break;
   }
   t.is_float = proto.data_type() == TensorProto::FLOAT || proto.data_type() == TensorProto::DOUBLE ||
@@ -152,17 +193,26 @@ Result<Attribute> read_attribute(const onnx::AttributeProto& proto, const std::s
   // Files of the first IR versions carry no type: it is what the fields say.
   auto type = proto.type();
   if (type == onnx::AttributeProto::UNDEFINED) {
-    type = proto.has_t() ? onnx::AttributeProto::TENSOR
-           : proto.has_s() ? onnx::AttributeProto::STRING
-           : proto.ints_size() ? onnx::AttributeProto::INTS
+    type = proto.has_t()         ? onnx::AttributeProto::TENSOR
+           : proto.has_s()       ? onnx::AttributeProto::STRING
+           : proto.ints_size()   ? onnx::AttributeProto::INTS
            : proto.floats_size() ? onnx::AttributeProto::FLOATS
-           : proto.has_f() ? onnx::AttributeProto::FLOAT
-                           : onnx::AttributeProto::INT;
+           : proto.has_f()       ? onnx::AttributeProto::FLOAT
+                                 : onnx::AttributeProto::INT;
   }
   switch (type) {
-    case onnx::AttributeProto::FLOAT: a.kind = Attribute::Kind::kFloat; a.f = proto.f(); return a;
-    case onnx::AttributeProto::INT: a.kind = Attribute::Kind::kInt; a.i = proto.i(); return a;
-    case onnx::AttributeProto::STRING: a.kind = Attribute::Kind::kString; a.s = proto.s(); return a;
+    case onnx::AttributeProto::FLOAT:
+      a.kind = Attribute::Kind::kFloat;
+      a.f = proto.f();
+      return a;
+    case onnx::AttributeProto::INT:
+      a.kind = Attribute::Kind::kInt;
+      a.i = proto.i();
+      return a;
+    case onnx::AttributeProto::STRING:
+      a.kind = Attribute::Kind::kString;
+      a.s = proto.s();
+      return a;
     case onnx::AttributeProto::FLOATS:
       a.kind = Attribute::Kind::kFloats;
       a.floats.assign(proto.floats().begin(), proto.floats().end());
@@ -178,7 +228,8 @@ Result<Attribute> read_attribute(const onnx::AttributeProto& proto, const std::s
       a.tensor = std::move(*t);
       return a;
     }
-    default: return unsupported("{} has type {}, which is not supported", what, static_cast<int>(type));
+    default:
+      return unsupported("{} has type {}, which is not supported", what, static_cast<int>(type));
   }
 }
 
@@ -186,8 +237,8 @@ Result<ValueInfo> read_value_info(const onnx::ValueInfoProto& proto, const std::
   ValueInfo v;
   v.name = proto.name();
   if (v.name.empty() || v.name.size() > kMaxNameBytes || !is_plain_utf8(v.name))
-    return broken("graph {} '{}' has a name of {} bytes, expected 1 to {} of UTF-8 without control characters", kind, printable(v.name), v.name.size(),
-                  kMaxNameBytes);
+    return broken("graph {} '{}' has a name of {} bytes, expected 1 to {} of UTF-8 without control characters", kind,
+                  printable(v.name), v.name.size(), kMaxNameBytes);
   const std::string what = fmt::format("graph {} '{}'", kind, printable(v.name));
   if (!proto.type().has_tensor_type()) {
     if (!need_shape) return v;
@@ -204,9 +255,11 @@ Result<ValueInfo> read_value_info(const onnx::ValueInfoProto& proto, const std::
         v.shape.clear();
         return v;
       }
-      return unsupported("{}: dimension {} is symbolic ('{}'), expected a fixed size", what, i, printable(d.dim_param()));
+      return unsupported("{}: dimension {} is symbolic ('{}'), expected a fixed size", what, i,
+                         printable(d.dim_param()));
     }
-    if (need_shape && d.dim_value() < 1) return unsupported("{}: dimension {} is {}, expected at least 1", what, i, d.dim_value());
+    if (need_shape && d.dim_value() < 1)
+      return unsupported("{}: dimension {} is {}, expected at least 1", what, i, d.dim_value());
     v.shape.push_back(d.dim_value());
   }
   if (auto n = element_count(v.shape, what); !n) return tl::unexpected(n.error());
@@ -231,7 +284,8 @@ Result<Model> read_model(const onnx::ModelProto& proto) {
                       "opset_import of the default domain is {}, expected 7 or later", m.opset);
   const auto& graph = proto.graph();
   m.name = printable(graph.name());
-  if (graph.sparse_initializer_size() > 0) return unsupported("the graph has sparse initializers, which are not supported");
+  if (graph.sparse_initializer_size() > 0)
+    return unsupported("the graph has sparse initializers, which are not supported");
   if (static_cast<std::size_t>(graph.node_size()) > kMaxNodes)
     return unsupported("the graph has {} nodes, expected at most {}", graph.node_size(), kMaxNodes);
   for (const auto& t : graph.initializer()) {

@@ -19,7 +19,7 @@ namespace opennrt::compile::onnx_model {
 inline constexpr std::size_t kMaxNodes = 100'000;
 inline constexpr std::size_t kMaxRank = 8;
 inline constexpr std::int64_t kMaxElements = std::int64_t{1} << 28;  ///< of one tensor
-inline constexpr std::size_t kMaxNameBytes = 255;                    ///< of an input or output; NEFF names are no longer
+inline constexpr std::size_t kMaxNameBytes = 255;  ///< of an input or output; NEFF names are no longer
 
 /// A constant. Floating-point types (float, double, float16, bfloat16) arrive as `floats`, integer types and bool as `ints`.
 struct Tensor {

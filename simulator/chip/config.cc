@@ -69,7 +69,8 @@ class Reader {
     for (const auto& item : root_[group].items()) {
       const json& leaf = item.value();
       if (!leaf.is_object() || !leaf.contains("value") || !leaf.contains("unit") || !leaf.contains("source")) {
-        fail(fmt::format("\"{}.{}\" is {}, expected an object with value, unit and source", group, item.key(), leaf.dump()));
+        fail(fmt::format("\"{}.{}\" is {}, expected an object with value, unit and source", group, item.key(),
+                         leaf.dump()));
       }
     }
   }
@@ -86,7 +87,9 @@ class Reader {
   std::string file_, message_;
 };
 
-double ps_per_byte(double gigabytes_per_second) { return gigabytes_per_second > 0 ? 1000.0 / gigabytes_per_second : 0; }
+double ps_per_byte(double gigabytes_per_second) {
+  return gigabytes_per_second > 0 ? 1000.0 / gigabytes_per_second : 0;
+}
 
 void read_devices(Reader& reader, const json& root, const std::string& wanted, ChipConfig& config) {
   const std::string full = wanted.rfind("inf1.", 0) == 0 ? wanted : "inf1." + wanted;
@@ -104,7 +107,8 @@ void read_devices(Reader& reader, const json& root, const std::string& wanted, C
   const json& entry = instances[full];
   if (!entry.is_object() || !entry.contains("chips") || !entry["chips"].is_number_unsigned() || entry["chips"] < 1u ||
       entry["chips"] > kMaxDevices) {
-    reader.fail(fmt::format("\"instances.{}.chips\" must be a number from 1 to {}, is {}", full, kMaxDevices, entry.dump()));
+    reader.fail(
+        fmt::format("\"instances.{}.chips\" must be a number from 1 to {}, is {}", full, kMaxDevices, entry.dump()));
     return;
   }
   config.instance = full;
@@ -132,8 +136,10 @@ Result<ChipConfig> load_chip_config(const std::string& chips_dir, const std::str
   };
   // Upper bounds are what the address map of core/isa/inf1.h has room for.
   c.limits.partitions = u32("core", "partitions", "partitions", 1, inf1::chosen::kPartitions);
-  c.limits.sbuf_bytes_per_partition = u32("core", "sbuf_bytes_per_partition", "B", 64, inf1::chosen::kSbufPartitionStride);
-  c.limits.psum_bytes_per_partition = u32("core", "psum_bytes_per_partition", "B", 64, inf1::chosen::kPsumPartitionStride);
+  c.limits.sbuf_bytes_per_partition =
+      u32("core", "sbuf_bytes_per_partition", "B", 64, inf1::chosen::kSbufPartitionStride);
+  c.limits.psum_bytes_per_partition =
+      u32("core", "psum_bytes_per_partition", "B", 64, inf1::chosen::kPsumPartitionStride);
   c.limits.psum_bank_bytes = u32("core", "psum_bank_bytes", "B", 64, c.limits.psum_bytes_per_partition);
   c.limits.pe_rows = u32("core", "pe_rows", "rows", 1, 128);
   c.limits.pe_columns = u32("core", "pe_columns", "columns", 1, 128);

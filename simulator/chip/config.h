@@ -14,16 +14,16 @@ namespace opennrt::sim {
 
 /// Rates are kept as picoseconds per byte: time is counted in picoseconds, the resolution of the SystemC kernel.
 struct ChipConfig {
-  std::string instance;            ///< full name, "inf1.xlarge"
+  std::string instance;  ///< full name, "inf1.xlarge"
   std::uint32_t devices = 1;
   isa::Limits limits;
   CostModel cost;
-  std::uint32_t fifo_bytes = 0;    ///< instruction FIFO of one engine
+  std::uint32_t fifo_bytes = 0;  ///< instruction FIFO of one engine
   std::uint64_t dram_channel_bytes = 0;
   double dma_queue_ps_per_byte = 0, dma_engine_ps_per_byte = 0;
   std::uint64_t dma_start_ps = 0, dma_descriptor_ps = 0, dma_barrier_ps = 0;
-  double dram_ps_per_byte = 0;     ///< of one channel
-  double host_ps_per_byte = 0;     ///< of one direction
+  double dram_ps_per_byte = 0;  ///< of one channel
+  double host_ps_per_byte = 0;  ///< of one direction
   std::uint64_t host_latency_ps = 0;
   std::uint32_t firmware_api_version = 0;
 
@@ -32,8 +32,8 @@ struct ChipConfig {
   }
 };
 
-/// Reads `chips_dir`/inf1.json for an instance type ("inf1.6xlarge" or "6xlarge"). kInvalidArgument names the file, the field,
-/// its value and what was expected.
+/// Reads `chips_dir`/inf1.json for an instance type ("inf1.6xlarge" or "6xlarge"). kInvalidArgument names the file,
+/// the field, its value and what was expected.
 Result<ChipConfig> load_chip_config(const std::string& chips_dir, const std::string& instance);
 
 }  // namespace opennrt::sim

@@ -22,8 +22,8 @@ struct Context {
   ChipConfig config;
   HostMemory host;
   Trace trace;
-  std::uint64_t power_on_ps = 0;              ///< the kernel's time when the machine was powered on
-  std::function<void()> host_written;         ///< called after every write of a chip to host memory
+  std::uint64_t power_on_ps = 0;       ///< the kernel's time when the machine was powered on
+  std::function<void()> host_written;  ///< called after every write of a chip to host memory
   std::function<void(int, const std::string&)> log_sink;
 
   std::uint64_t now_ps() const { return sc_core::sc_time_stamp().value() - power_on_ps; }

@@ -15,7 +15,9 @@ constexpr std::uint64_t kFifoOffsets[isa::kEngines] = {inf1::kPeFifoOffset, inf1
                                                        inf1::chosen::kPoolFifoOffset};
 constexpr std::uint32_t kSemaphoreMax = 65535;
 
-bool inside(std::uint64_t offset, std::uint64_t base, std::uint64_t bytes) { return offset >= base && offset - base < bytes; }
+bool inside(std::uint64_t offset, std::uint64_t base, std::uint64_t bytes) {
+  return offset >= base && offset - base < bytes;
+}
 
 }  // namespace
 
@@ -122,11 +124,13 @@ Target Core::window_resolve(std::uint64_t offset, std::uint64_t bytes) {
     target.memory = memory + partition * per_partition + in_partition;
   };
   if (inside(offset, inf1::chosen::kSbufOffset, inf1::chosen::kSbufPartitionStride * inf1::chosen::kPartitions)) {
-    partitioned(inf1::chosen::kSbufOffset, inf1::chosen::kSbufPartitionStride, limits.sbuf_bytes_per_partition, sbuf_.data());
+    partitioned(inf1::chosen::kSbufOffset, inf1::chosen::kSbufPartitionStride, limits.sbuf_bytes_per_partition,
+                sbuf_.data());
     return target;
   }
   if (inside(offset, inf1::chosen::kPsumOffset, inf1::chosen::kPsumPartitionStride * inf1::chosen::kPartitions)) {
-    partitioned(inf1::chosen::kPsumOffset, inf1::chosen::kPsumPartitionStride, limits.psum_bytes_per_partition, psum_.data());
+    partitioned(inf1::chosen::kPsumOffset, inf1::chosen::kPsumPartitionStride, limits.psum_bytes_per_partition,
+                psum_.data());
     return target;
   }
   for (std::size_t e = 0; e < isa::kEngines; ++e) {

@@ -31,7 +31,8 @@ class Core {
   /// As after power on, SBUF and PSUM included.
   void reset();
 
-  // ---- semaphores: 0..65535; counting beyond is clamped and reported by a kSemaphore notification, value = semaphore ----
+  // ---- semaphores: 0..65535; counting beyond is clamped and reported by a kSemaphore notification, value =
+  // semaphore ----
   std::uint32_t semaphore(std::uint32_t index) const { return semaphores_[index % inf1::kSemaphores]; }
   void semaphore_add(std::uint32_t index, std::int64_t delta, std::uint8_t sender);
   void semaphore_set(std::uint32_t index, std::uint32_t value);
@@ -39,7 +40,8 @@ class Core {
   void semaphore_take(std::uint32_t index, std::uint32_t value);
 
   bool event(std::uint32_t index) const { return events_[index % inf1::kEvents]; }
-  /// By an instruction: setting a set event or clearing a clear one is reported by a kEvent notification, value = event.
+  /// By an instruction: setting a set event or clearing a clear one is reported by a kEvent notification, value =
+  /// event.
   void event_write(std::uint32_t index, bool value, std::uint8_t sender);
 
   /// DMA engine and queue as the device numbers them.

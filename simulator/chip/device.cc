@@ -95,7 +95,8 @@ bool Device::write(std::uint64_t address, std::span<const std::byte> data) {
   // Last what a reader polls: notification entries begin with their phase.
   if (data.size() > 1) std::memcpy(target.memory + 1, data.data() + 1, data.size() - 1);
   if (!data.empty()) {
-    __atomic_store_n(reinterpret_cast<std::uint8_t*>(target.memory), static_cast<std::uint8_t>(data[0]), __ATOMIC_RELEASE);
+    __atomic_store_n(reinterpret_cast<std::uint8_t*>(target.memory), static_cast<std::uint8_t>(data[0]),
+                     __ATOMIC_RELEASE);
   }
   if (target.place == Place::kHost) context_.host_written();
   return true;
@@ -170,13 +171,17 @@ ApbPlace locate(std::uint64_t offset) {
 std::uint32_t Device::apb_read(std::uint64_t offset) {
   const ApbPlace place = locate(offset);
   switch (place.block) {
-    case Block::kNone: return kNobodyAnswers;
-    case Block::kMailbox: return mailbox_.read(place.offset);
-    case Block::kUdma: return dma_[place.index]->read(place.offset);
+    case Block::kNone:
+      return kNobodyAnswers;
+    case Block::kMailbox:
+      return mailbox_.read(place.offset);
+    case Block::kUdma:
+      return dma_[place.index]->read(place.offset);
     case Block::kPutils:
       if (const auto value = cores_[place.index]->notifier().read(place.offset)) return *value;
       break;
-    case Block::kTdma: break;
+    case Block::kTdma:
+      break;
   }
   const auto it = storage_.find(offset);
   return it == storage_.end() ? 0 : it->second;
@@ -185,13 +190,19 @@ std::uint32_t Device::apb_read(std::uint64_t offset) {
 void Device::apb_write(std::uint64_t offset, std::uint32_t value) {
   const ApbPlace place = locate(offset);
   switch (place.block) {
-    case Block::kNone: return;
-    case Block::kMailbox: mailbox_.write(place.offset, value); return;
-    case Block::kUdma: dma_[place.index]->write(place.offset, value); return;
+    case Block::kNone:
+      return;
+    case Block::kMailbox:
+      mailbox_.write(place.offset, value);
+      return;
+    case Block::kUdma:
+      dma_[place.index]->write(place.offset, value);
+      return;
     case Block::kPutils:
       if (cores_[place.index]->notifier().write(place.offset, value)) return;
       break;
-    case Block::kTdma: break;
+    case Block::kTdma:
+      break;
   }
   storage_[offset] = value;
 }

@@ -11,10 +11,14 @@ using inf1::chosen::Notification;
 
 std::size_t Notifier::index(NotificationType type, std::uint8_t sender) {
   switch (type) {
-    case NotificationType::kTrace: return sender % inf1::kNotificationEngines;
-    case NotificationType::kNotify: return inf1::kNotificationEngines + sender % inf1::kNotificationEngines;
-    case NotificationType::kEvent: return 8;
-    case NotificationType::kError: return kErrorQueue;
+    case NotificationType::kTrace:
+      return sender % inf1::kNotificationEngines;
+    case NotificationType::kNotify:
+      return inf1::kNotificationEngines + sender % inf1::kNotificationEngines;
+    case NotificationType::kEvent:
+      return 8;
+    case NotificationType::kError:
+      return kErrorQueue;
   }
   return kErrorQueue;
 }
@@ -38,12 +42,18 @@ std::optional<std::uint32_t> Notifier::read(std::uint64_t offset) const {
   if (!place) return std::nullopt;
   const Queue& queue = queues_[place->first];
   switch (place->second) {
-    case 0x0: return static_cast<std::uint32_t>(queue.base);
-    case 0x4: return static_cast<std::uint32_t>(queue.base >> 32);
-    case 0x8: return queue.size_register;
-    case inf1::kNqHeadAfterBaseLow: return queue.head;
-    case inf1::chosen::kNqConsumedAfterBaseLow: return queue.consumed;
-    default: return std::nullopt;
+    case 0x0:
+      return static_cast<std::uint32_t>(queue.base);
+    case 0x4:
+      return static_cast<std::uint32_t>(queue.base >> 32);
+    case 0x8:
+      return queue.size_register;
+    case inf1::kNqHeadAfterBaseLow:
+      return queue.head;
+    case inf1::chosen::kNqConsumedAfterBaseLow:
+      return queue.consumed;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -52,8 +62,12 @@ bool Notifier::write(std::uint64_t offset, std::uint32_t value) {
   if (!place) return false;
   Queue& queue = queues_[place->first];
   switch (place->second) {
-    case 0x0: queue.base = (queue.base & 0xffff'ffff'0000'0000ull) | value; return true;
-    case 0x4: queue.base = (queue.base & 0xffff'ffffull) | (std::uint64_t{value} << 32); return true;
+    case 0x0:
+      queue.base = (queue.base & 0xffff'ffff'0000'0000ull) | value;
+      return true;
+    case 0x4:
+      queue.base = (queue.base & 0xffff'ffffull) | (std::uint64_t{value} << 32);
+      return true;
     case 0x8: {
       const std::uint64_t base = queue.base;
       queue = Queue{};
@@ -62,12 +76,14 @@ bool Notifier::write(std::uint64_t offset, std::uint32_t value) {
       queue.entries = value / sizeof(Notification);
       return true;
     }
-    case inf1::kNqHeadAfterBaseLow: return true;  // read only
+    case inf1::kNqHeadAfterBaseLow:
+      return true;  // read only
     case inf1::chosen::kNqConsumedAfterBaseLow:
       queue.consumed = value;
       report_overflows();
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -81,9 +97,10 @@ void Notifier::put(Queue& queue, const Notification& entry) {
   std::memcpy(bytes, &copy, sizeof copy);
   if (!bus_.write(address, bytes)) {
     ++stats_.notifications_lost;
-    context_.log(LogLevel::kError, fmt::format("{}: notification queue entry at device address {:#x} cannot be written: nobody "
-                                               "answers there; type {} code {} value {} is lost",
-                                               name_, address, copy.type, copy.code, copy.value));
+    context_.log(LogLevel::kError,
+                 fmt::format("{}: notification queue entry at device address {:#x} cannot be written: nobody "
+                             "answers there; type {} code {} value {} is lost",
+                             name_, address, copy.type, copy.code, copy.value));
     return;
   }
   ++stats_.notifications;
@@ -127,6 +144,8 @@ void Notifier::report_overflows() {
   }
 }
 
-void Notifier::reset() { queues_ = {}; }
+void Notifier::reset() {
+  queues_ = {};
+}
 
 }  // namespace opennrt::sim

@@ -35,13 +35,16 @@ bool out_of_bounds(const isa::Instruction& instruction, const isa::Limits& limit
   return outside(isa::kFieldDst, instruction.dst, info->dst_partitions) ||
          outside(isa::kFieldSrc0, instruction.src0, info->src0_partitions) ||
          (isa::reads_src1(*info, instruction) &&
-          reaches_outside(instruction.src1, isa::partition_count(info->src1_partitions, instruction), instruction, limits));
+          reaches_outside(instruction.src1, isa::partition_count(info->src1_partitions, instruction), instruction,
+                          limits));
 }
 
 Sequencer::Sequencer(const char* name, Context& context, Core& core, isa::Engine engine)
     : Unit(name), context_(context), core_(core), engine_(engine) {}
 
-std::uint32_t Sequencer::fifo_room() const { return context_.config.fifo_bytes - fifo_bytes_; }
+std::uint32_t Sequencer::fifo_room() const {
+  return context_.config.fifo_bytes - fifo_bytes_;
+}
 
 void Sequencer::fifo_push(std::span<const std::byte> data) {
   const std::uint32_t capacity = context_.config.fifo_bytes;
@@ -108,10 +111,11 @@ void Sequencer::end_wait(std::uint64_t& counter) {
   const std::uint64_t now = context_.now_ps();
   counter += now - since_ps_;
   if (context_.trace.on() && now > since_ps_) {
-    const std::string what = state_ == State::kWaitSemaphore
-                                 ? fmt::format("wait s{} {} {}", current_.wait.semaphore,
-                                               current_.wait.mode == isa::WaitMode::kEqual ? "==" : ">=", current_.wait.value)
-                                 : fmt::format("wait event {}", current_.immediate_u32);
+    const std::string what =
+        state_ == State::kWaitSemaphore
+            ? fmt::format("wait s{} {} {}", current_.wait.semaphore,
+                          current_.wait.mode == isa::WaitMode::kEqual ? "==" : ">=", current_.wait.value)
+            : fmt::format("wait event {}", current_.immediate_u32);
     context_.trace.span(core_.machine_index(), static_cast<std::uint32_t>(engine_), "wait", what, since_ps_, now);
   }
 }
@@ -121,8 +125,8 @@ void Sequencer::halt(ErrorNotification error, const std::string& reason) {
   since_ps_ = context_.now_ps();
   halt_reason_ = reason;
   if (error == ErrorNotification::kNone) return;
-  context_.log(LogLevel::kWarning,
-               fmt::format("{}: {} stops at instruction {}: {}", core_.name(), isa::engine_name(engine_), fetched_ - 1, reason));
+  context_.log(LogLevel::kWarning, fmt::format("{}: {} stops at instruction {}: {}", core_.name(),
+                                               isa::engine_name(engine_), fetched_ - 1, reason));
   core_.notifier().error(error, static_cast<std::uint8_t>(engine_), fetched_ - 1);
 }
 
@@ -157,7 +161,8 @@ bool Sequencer::fetch() {
   }
   if (current_.opcode == Opcode::kDmaTrigger && !core_.owns_queue(current_.dma.engine, current_.dma.queue)) {
     halt(ErrorNotification::kIllegalInstruction,
-         fmt::format("dma_trigger of queue {}/{}, which is not one of this core's", current_.dma.engine, current_.dma.queue));
+         fmt::format("dma_trigger of queue {}/{}, which is not one of this core's", current_.dma.engine,
+                     current_.dma.queue));
     return false;
   }
   return true;
@@ -166,10 +171,13 @@ bool Sequencer::fetch() {
 bool Sequencer::may_start() {
   const isa::Wait& wait = current_.wait;
   switch (wait.mode) {
-    case isa::WaitMode::kNone: return true;
-    case isa::WaitMode::kEqual: return core_.semaphore(wait.semaphore) == wait.value;
+    case isa::WaitMode::kNone:
+      return true;
+    case isa::WaitMode::kEqual:
+      return core_.semaphore(wait.semaphore) == wait.value;
     case isa::WaitMode::kGreaterEqual:
-    case isa::WaitMode::kConsume: return core_.semaphore(wait.semaphore) >= wait.value;
+    case isa::WaitMode::kConsume:
+      return core_.semaphore(wait.semaphore) >= wait.value;
   }
   return true;
 }
@@ -195,21 +203,32 @@ void Sequencer::retire() {
   core_.mark_end(now);
   if (context_.trace.on()) {
     const isa::OpcodeInfo* info = isa::find_opcode(current_.opcode);
-    context_.trace.span(core_.machine_index(), sender, "busy", std::string(info != nullptr ? info->mnemonic : "?"), since_ps_,
-                        now, fmt::format("#{} {}", fetched_ - 1, isa::disassemble(current_)));
+    context_.trace.span(core_.machine_index(), sender, "busy", std::string(info != nullptr ? info->mnemonic : "?"),
+                        since_ps_, now, fmt::format("#{} {}", fetched_ - 1, isa::disassemble(current_)));
   }
   bool stop = false;
   switch (current_.opcode) {
-    case Opcode::kNop: break;
+    case Opcode::kNop:
+      break;
     case Opcode::kNotify:
       core_.notifier().post(inf1::NotificationType::kNotify, sender, 0, current_.immediate_u32);
       break;
-    case Opcode::kEventSet: core_.event_write(current_.immediate_u32, true, sender); break;
-    case Opcode::kEventClear: core_.event_write(current_.immediate_u32, false, sender); break;
-    case Opcode::kEventWait: break;
-    case Opcode::kDmaTrigger: core_.ring_doorbell(current_.dma); break;
-    case Opcode::kPseudoDmaTrigger: break;  // refused in fetch()
-    case Opcode::kHalt: stop = true; break;
+    case Opcode::kEventSet:
+      core_.event_write(current_.immediate_u32, true, sender);
+      break;
+    case Opcode::kEventClear:
+      core_.event_write(current_.immediate_u32, false, sender);
+      break;
+    case Opcode::kEventWait:
+      break;
+    case Opcode::kDmaTrigger:
+      core_.ring_doorbell(current_.dma);
+      break;
+    case Opcode::kPseudoDmaTrigger:
+      break;  // refused in fetch()
+    case Opcode::kHalt:
+      stop = true;
+      break;
     default: {
       const Effect effect = execute(current_, core_.memory(), core_.stationary());
       if (effect.error == ErrorNotification::kOutOfBounds || effect.error == ErrorNotification::kIllegalInstruction) {
@@ -223,10 +242,17 @@ void Sequencer::retire() {
   }
   const isa::Signal& signal = current_.signal;
   switch (signal.mode) {
-    case isa::SignalMode::kNone: break;
-    case isa::SignalMode::kIncrement: core_.semaphore_add(signal.semaphore, signal.value, sender); break;
-    case isa::SignalMode::kDecrement: core_.semaphore_add(signal.semaphore, -std::int64_t{signal.value}, sender); break;
-    case isa::SignalMode::kSet: core_.semaphore_set(signal.semaphore, signal.value); break;
+    case isa::SignalMode::kNone:
+      break;
+    case isa::SignalMode::kIncrement:
+      core_.semaphore_add(signal.semaphore, signal.value, sender);
+      break;
+    case isa::SignalMode::kDecrement:
+      core_.semaphore_add(signal.semaphore, -std::int64_t{signal.value}, sender);
+      break;
+    case isa::SignalMode::kSet:
+      core_.semaphore_set(signal.semaphore, signal.value);
+      break;
   }
   if (core_.notifier().enabled(inf1::NotificationType::kTrace, sender)) {
     core_.notifier().post(inf1::NotificationType::kTrace, sender, 0, fetched_ - 1);
@@ -237,7 +263,8 @@ void Sequencer::retire() {
 void Sequencer::activate() {
   EngineStats& stats = core_.stats().engines[static_cast<std::size_t>(engine_)];
   switch (state_) {
-    case State::kHalted: return;
+    case State::kHalted:
+      return;
     case State::kBusy:
       retire();
       if (state_ == State::kHalted || !fetch()) return;
@@ -275,12 +302,14 @@ std::string Sequencer::describe() const {
       return fetched_ == 0 ? fmt::format("{} has received no instruction", name)
                            : fmt::format("{} waits for instructions after {}", name, fetched_);
     case State::kWaitSemaphore:
-      return fmt::format("{} waits for semaphore {} {} {} (now {}) at instruction {}: {}", name, current_.wait.semaphore,
+      return fmt::format("{} waits for semaphore {} {} {} (now {}) at instruction {}: {}", name,
+                         current_.wait.semaphore,
                          current_.wait.mode == isa::WaitMode::kEqual ? "==" : ">=", current_.wait.value,
                          core_.semaphore(current_.wait.semaphore), fetched_ - 1, isa::disassemble(current_));
     case State::kWaitEvent:
       return fmt::format("{} waits for event {} at instruction {}", name, current_.immediate_u32, fetched_ - 1);
-    case State::kBusy: return fmt::format("{} runs instruction {}: {}", name, fetched_ - 1, isa::disassemble(current_));
+    case State::kBusy:
+      return fmt::format("{} runs instruction {}: {}", name, fetched_ - 1, isa::disassemble(current_));
     case State::kHalted:
       return fmt::format("{} stopped at instruction {}: {}", name, fetched_ - 1, halt_reason_);
   }

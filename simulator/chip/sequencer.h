@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One engine of a core as time sees it: takes instructions from its FIFO, waits, is busy, retires. What an instruction computes
-// is in simulator/engines.
+// One engine of a core as time sees it: takes instructions from its FIFO, waits, is busy, retires. What an
+// instruction computes is in simulator/engines.
 #pragma once
 
 #include <cstdint>
@@ -64,10 +64,10 @@ class Sequencer : public Unit {
   const isa::Engine engine_;
   State state_ = State::kEmpty;
   isa::Instruction current_;
-  std::uint32_t fetched_ = 0;       ///< instructions since reset; the current one has index fetched_ - 1
-  std::uint64_t since_ps_ = 0;      ///< when the present state began
+  std::uint32_t fetched_ = 0;   ///< instructions since reset; the current one has index fetched_ - 1
+  std::uint64_t since_ps_ = 0;  ///< when the present state began
   std::string halt_reason_;
-  std::vector<std::byte> fifo_;     ///< a ring, allocated with the first instruction
+  std::vector<std::byte> fifo_;  ///< a ring, allocated with the first instruction
   std::uint32_t fifo_read_ = 0, fifo_bytes_ = 0;
   std::vector<Waiting> waiting_;
 };

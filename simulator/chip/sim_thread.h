@@ -20,8 +20,8 @@ namespace opennrt::sim {
 /// A deadline that is never reached.
 inline constexpr std::uint64_t kNoDeadlinePs = 4'600'000'000'000'000'000;
 
-/// Commands are carried out in the order in which they arrive. While a simulation runs, a new command interrupts it between two
-/// delta cycles. Thread-safe but for start() and stop().
+/// Commands are carried out in the order in which they arrive. While a simulation runs, a new command interrupts it
+/// between two delta cycles. Thread-safe but for start() and stop().
 class SimThread {
  public:
   SimThread() = default;
@@ -78,13 +78,13 @@ class SimThread {
 
   std::mutex mutex_;
   std::condition_variable work_;
-  std::deque<Command> queue_;       // mutex_
-  bool urgent_ = false;             // mutex_: somebody waits for what is queued
-  bool running_ = false;            // mutex_: the kernel runs, and the doorbell must be rung
-  bool stopping_ = false;           // mutex_
-  std::vector<Waiter*> waiters_;    // simulation thread
-  System* system_ = nullptr;        // set once on the simulation thread, before running_ can be true
-  bool in_kernel_ = false;          // simulation thread
+  std::deque<Command> queue_;     // mutex_
+  bool urgent_ = false;           // mutex_: somebody waits for what is queued
+  bool running_ = false;          // mutex_: the kernel runs, and the doorbell must be rung
+  bool stopping_ = false;         // mutex_
+  std::vector<Waiter*> waiters_;  // simulation thread
+  System* system_ = nullptr;      // set once on the simulation thread, before running_ can be true
+  bool in_kernel_ = false;        // simulation thread
   std::thread thread_;
 };
 

@@ -54,7 +54,8 @@ Status write_stats(const std::string& path, const std::string& instance, double 
   std::ofstream file(path);
   file << root.dump(2) << '\n';
   file.close();
-  if (!file) return make_error(ErrorCode::kResource, "cannot write the statistics file {}: {}", path, std::strerror(errno));
+  if (!file)
+    return make_error(ErrorCode::kResource, "cannot write the statistics file {}: {}", path, std::strerror(errno));
   return {};
 }
 

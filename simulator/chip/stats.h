@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counters of one NeuronCore, always on, and the summary that is written at power off. Field names of the JSON are stable; they
-// are described in simulator/README.md.
+// Counters of one NeuronCore, always on, and the summary that is written at power off. Field names of the JSON are
+// stable; they are described in simulator/README.md.
 #pragma once
 
 #include <array>
@@ -31,7 +31,7 @@ struct CoreStats {
   std::uint64_t dram_read_bytes = 0, dram_write_bytes = 0;
   std::uint64_t host_read_bytes = 0, host_write_bytes = 0;
   std::uint64_t core_memory_read_bytes = 0, core_memory_write_bytes = 0;  ///< SBUF and PSUM, by DMA
-  std::uint64_t instruction_bytes = 0;                                     ///< into FIFOs, by DMA
+  std::uint64_t instruction_bytes = 0;                                    ///< into FIFOs, by DMA
   std::uint64_t notifications = 0, notifications_lost = 0;
 
   bool touched() const { return started || dma_descriptors != 0 || notifications != 0 || dma_aborts != 0; }

@@ -3,9 +3,11 @@
 
 #include <exception>
 
-// libsystemc.so brings a main() that wants this. Ours is a library: the kernel is driven by the simulation thread, and main() is
-// the application's.
-__attribute__((visibility("default"))) int sc_main(int, char**) { return 0; }
+// libsystemc.so brings a main() that wants this. Ours is a library: the kernel is driven by the simulation thread,
+// and main() is the application's.
+__attribute__((visibility("default"))) int sc_main(int, char**) {
+  return 0;
+}
 
 namespace opennrt::sim {
 namespace {
@@ -15,8 +17,8 @@ using sc_core::sc_report_handler;
 
 System* g_system = nullptr;  // never freed: the kernel keeps pointers into it until the process ends
 
-/// Nothing is printed and nothing ends the process: notes of the kernel go to the log, errors come back as exceptions that
-/// guarded() turns into values.
+/// Nothing is printed and nothing ends the process: notes of the kernel go to the log, errors come back as exceptions
+/// that guarded() turns into values.
 void on_report(const sc_report& report, const sc_core::sc_actions&) {
   if (report.get_severity() >= sc_core::SC_ERROR) throw report;
   if (g_system != nullptr) {
@@ -34,7 +36,9 @@ Status guarded(const char* what, Function&& function) {
   }
 }
 
-sc_core::sc_time picoseconds(std::uint64_t ps) { return sc_core::sc_time::from_value(ps); }
+sc_core::sc_time picoseconds(std::uint64_t ps) {
+  return sc_core::sc_time::from_value(ps);
+}
 
 }  // namespace
 
@@ -57,13 +61,15 @@ Result<System*> System::instance() {
   if (g_system != nullptr) return g_system;
   sc_report_handler::set_handler(on_report);
   System* built = nullptr;
-  if (auto status = guarded("elaboration", [&] {
-        if (sc_core::sc_get_time_resolution() != sc_core::sc_time(1, sc_core::SC_PS)) {
-          throw std::runtime_error("the time resolution of the kernel in this process is not 1 ps");
-        }
-        built = new System();
-        sc_core::sc_start(sc_core::SC_ZERO_TIME);
-      });
+  if (auto status =
+          guarded("elaboration",
+                  [&] {
+                    if (sc_core::sc_get_time_resolution() != sc_core::sc_time(1, sc_core::SC_PS)) {
+                      throw std::runtime_error("the time resolution of the kernel in this process is not 1 ps");
+                    }
+                    built = new System();
+                    sc_core::sc_start(sc_core::SC_ZERO_TIME);
+                  });
       !status) {
     return tl::unexpected(status.error());
   }
@@ -110,7 +116,11 @@ Status System::advance(std::uint64_t ps) {
   return guarded("advance", [&] { sc_core::sc_start(picoseconds(ps - now), sc_core::SC_RUN_TO_TIME); });
 }
 
-void System::pause() { sc_core::sc_pause(); }
-void System::request_pause() { doorbell_->ring(); }
+void System::pause() {
+  sc_core::sc_pause();
+}
+void System::request_pause() {
+  doorbell_->ring();
+}
 
 }  // namespace opennrt::sim

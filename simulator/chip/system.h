@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The elaborated machine: 16 chips in the SystemC kernel, of which an instance type uses some. The kernel is one per process and
-// cannot be taken apart again, so this is built with the first power on and lives as long as the process.
+// The elaborated machine: 16 chips in the SystemC kernel, of which an instance type uses some. The kernel is one per
+// process and cannot be taken apart again, so this is built with the first power on and lives as long as the process.
 #pragma once
 
 #include <array>
@@ -29,8 +29,8 @@ class System {
   Context& context() { return context_; }
   Device& device(std::uint32_t index) { return *devices_[index]; }
 
-  /// Runs until nothing is left to do at or before `until_ps` (the machine's time), pause() or request_pause(). An error is
-  /// one of the kernel: our bug.
+  /// Runs until nothing is left to do at or before `until_ps` (the machine's time), pause() or request_pause(). An
+  /// error is one of the kernel: our bug.
   Status run(std::uint64_t until_ps);
   /// True when something is due at or before `until_ps`.
   bool due(std::uint64_t until_ps) const;

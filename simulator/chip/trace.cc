@@ -21,7 +21,9 @@ std::string row_name(std::uint32_t row) {
 }
 
 /// Microseconds with the picoseconds kept: "12.345678".
-std::string microseconds(std::uint64_t ps) { return fmt::format("{}.{:06}", ps / 1'000'000, ps % 1'000'000); }
+std::string microseconds(std::uint64_t ps) {
+  return fmt::format("{}.{:06}", ps / 1'000'000, ps % 1'000'000);
+}
 
 }  // namespace
 
@@ -45,8 +47,8 @@ std::uint32_t Trace::intern(const std::string& text) {
   return it->second;
 }
 
-void Trace::span(std::uint32_t core, std::uint32_t row, const char* kind, const std::string& name, std::uint64_t start_ps,
-                 std::uint64_t end_ps, const std::string& detail) {
+void Trace::span(std::uint32_t core, std::uint32_t row, const char* kind, const std::string& name,
+                 std::uint64_t start_ps, std::uint64_t end_ps, const std::string& detail) {
   if (!on_) return;
   if (spans_.size() >= kMaxSpans) {
     ++dropped_;
@@ -83,16 +85,17 @@ Status Trace::write(const std::string& path) {
   };
   for (std::uint32_t core : cores) {
     separate();
-    add(fmt::format("{{\"ph\":\"M\",\"pid\":{},\"name\":\"process_name\",\"args\":{{\"name\":\"device {} core {}\"}}}}", core,
-                    core / inf1::kCoresPerDevice, core % inf1::kCoresPerDevice));
+    add(fmt::format("{{\"ph\":\"M\",\"pid\":{},\"name\":\"process_name\",\"args\":{{\"name\":\"device {} core {}\"}}}}",
+                    core, core / inf1::kCoresPerDevice, core % inf1::kCoresPerDevice));
   }
   for (const auto& [core, row] : rows) {
     separate();
-    add(fmt::format("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"thread_name\",\"args\":{{\"name\":\"{}\"}}}}", core, row,
-                    row_name(row)));
+    add(fmt::format("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"thread_name\",\"args\":{{\"name\":\"{}\"}}}}",
+                    core, row, row_name(row)));
     separate();
-    add(fmt::format("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"thread_sort_index\",\"args\":{{\"sort_index\":{}}}}}", core,
-                    row, row));
+    add(fmt::format(
+        "{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":\"thread_sort_index\",\"args\":{{\"sort_index\":{}}}}}", core,
+        row, row));
   }
   std::vector<std::string> quoted;
   quoted.reserve(texts_.size());
@@ -101,8 +104,9 @@ Status Trace::write(const std::string& path) {
   }
   for (const Span& span : spans_) {
     separate();
-    add(fmt::format("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"cat\":\"{}\",\"name\":{},\"ts\":{},\"dur\":{}", span.core, span.row,
-                    span.kind, quoted[span.name], microseconds(span.start_ps), microseconds(span.end_ps - span.start_ps)));
+    add(fmt::format("{{\"ph\":\"X\",\"pid\":{},\"tid\":{},\"cat\":\"{}\",\"name\":{},\"ts\":{},\"dur\":{}", span.core,
+                    span.row, span.kind, quoted[span.name], microseconds(span.start_ps),
+                    microseconds(span.end_ps - span.start_ps)));
     if (span.detail != 0) add(fmt::format(",\"args\":{{\"detail\":{}}}", quoted[span.detail]));
     add("}");
     flush(1 << 16);

@@ -8,8 +8,8 @@
 
 namespace opennrt::sim {
 
-/// A unit is a state machine. Whoever changes what an idle unit waits for calls poke(); a busy unit has scheduled its own wake
-/// and must not be poked, because SystemC keeps only the earliest notification of an event.
+/// A unit is a state machine. Whoever changes what an idle unit waits for calls poke(); a busy unit has scheduled its
+/// own wake and must not be poked, because SystemC keeps only the earliest notification of an event.
 class Unit : public sc_core::sc_module {
  public:
   SC_HAS_PROCESS(Unit);

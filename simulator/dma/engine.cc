@@ -18,7 +18,8 @@ struct Place {
 
 std::optional<Place> locate(std::uint64_t offset) {
   constexpr std::uint64_t kBytes = inf1::kQueuesPerDmaEngine * inf1::kUdmaQueueStride;
-  for (const auto& [side, base] : {std::pair{DmaQueue::kTx, inf1::kM2sQueues}, std::pair{DmaQueue::kRx, inf1::kS2mQueues}}) {
+  for (const auto& [side, base] :
+       {std::pair{DmaQueue::kTx, inf1::kM2sQueues}, std::pair{DmaQueue::kRx, inf1::kS2mQueues}}) {
     if (offset < base || offset - base >= kBytes) continue;
     return Place{side, static_cast<std::uint32_t>((offset - base) / inf1::kUdmaQueueStride),
                  (offset - base) % inf1::kUdmaQueueStride};

@@ -16,18 +16,26 @@ DmaQueue::DmaQueue(const char* name, const DmaEnvironment& environment, DmaEngin
 std::uint32_t DmaQueue::read(Side side, std::uint64_t offset) const {
   const Ring& ring = rings_[side];
   switch (offset) {
-    case inf1::kQCfg: return ring.configuration;
+    case inf1::kQCfg:
+      return ring.configuration;
     case inf1::kQStatus:
       return (aborted() ? inf1::chosen::kQStatusAbort : 0) | (busy() ? inf1::chosen::kQStatusBusy : 0) |
              static_cast<std::uint32_t>(ring.reason);
-    case inf1::kQBaseLow: return static_cast<std::uint32_t>(ring.base);
-    case inf1::kQBaseHigh: return static_cast<std::uint32_t>(ring.base >> 32);
-    case inf1::kQLength: return ring.length;
+    case inf1::kQBaseLow:
+      return static_cast<std::uint32_t>(ring.base);
+    case inf1::kQBaseHigh:
+      return static_cast<std::uint32_t>(ring.base >> 32);
+    case inf1::kQLength:
+      return ring.length;
     case inf1::kQHead:
-    case inf1::kQCurrent: return ring.head | ring.head_id << 30;
-    case inf1::kQTail: return ring.tail | ring.tail_id << 30;
-    case inf1::kQTailIncrement: return 0;
-    default: break;
+    case inf1::kQCurrent:
+      return ring.head | ring.head_id << 30;
+    case inf1::kQTail:
+      return ring.tail | ring.tail_id << 30;
+    case inf1::kQTailIncrement:
+      return 0;
+    default:
+      break;
   }
   const auto it = storage_[side].find(offset);
   return it == storage_[side].end() ? 0 : it->second;
@@ -40,15 +48,25 @@ void DmaQueue::write(Side side, std::uint64_t offset, std::uint32_t value) {
       ring.configuration = value;
       if (state_ == State::kIdle) poke();
       return;
-    case inf1::kQBaseLow: ring.base = (ring.base & 0xffff'ffff'0000'0000ull) | (value & 0xffff'ffc0u); return;
-    case inf1::kQBaseHigh: ring.base = (ring.base & 0xffff'ffffull) | (std::uint64_t{value} << 32); return;
-    case inf1::kQLength: ring.length = value & 0xff'ffffu; return;
-    case inf1::kQTailIncrement: add_tail(side, value & 0xff'ffffu); return;
+    case inf1::kQBaseLow:
+      ring.base = (ring.base & 0xffff'ffff'0000'0000ull) | (value & 0xffff'ffc0u);
+      return;
+    case inf1::kQBaseHigh:
+      ring.base = (ring.base & 0xffff'ffffull) | (std::uint64_t{value} << 32);
+      return;
+    case inf1::kQLength:
+      ring.length = value & 0xff'ffffu;
+      return;
+    case inf1::kQTailIncrement:
+      add_tail(side, value & 0xff'ffffu);
+      return;
     case inf1::kQStatus:
     case inf1::kQHead:
     case inf1::kQTail:
-    case inf1::kQCurrent: return;  // read only
-    default: break;
+    case inf1::kQCurrent:
+      return;  // read only
+    default:
+      break;
   }
   const std::uint32_t control = side == kTx ? inf1::kM2sSwControl : inf1::kS2mSwControl;
   if (offset == control && (value & inf1::kQueueReset) != 0) {
@@ -92,8 +110,9 @@ void DmaQueue::add_tail(Side side, std::uint32_t count) {
   Ring& ring = rings_[side];
   if (count == 0 || aborted()) return;
   if (ring.length == 0 || count > ring.length - ring.posted) {
-    abort(side, Reason::kRing,
-          fmt::format("doorbell of {} descriptors, ring holds {} and {} are not done", count, ring.length, ring.posted));
+    abort(
+        side, Reason::kRing,
+        fmt::format("doorbell of {} descriptors, ring holds {} and {} are not done", count, ring.length, ring.posted));
     return;
   }
   ring.posted += count;
@@ -187,11 +206,12 @@ void DmaQueue::end_packet() {
   env_.stats.dma_packets += 1;
   env_.stats.dma_descriptors += tx_.size() + rx_.size();
   if (env_.context.trace.on()) {
-    env_.context.trace.span(env_.machine_core,
-                            Trace::kDmaRow + engine_.index() % inf1::kDmaEnginesPerCore * inf1::kQueuesPerDmaEngine + index_,
-                            "dma", fmt::format("{} B", tx_total_), packet_start_ps_, env_.context.now_ps(),
-                            fmt::format("{} -> {} descriptors, {:#x} -> {:#x}", tx_.size(), rx_.size(), tx_.front().address,
-                                        rx_.front().address));
+    env_.context.trace.span(
+        env_.machine_core,
+        Trace::kDmaRow + engine_.index() % inf1::kDmaEnginesPerCore * inf1::kQueuesPerDmaEngine + index_, "dma",
+        fmt::format("{} B", tx_total_), packet_start_ps_, env_.context.now_ps(),
+        fmt::format("{} -> {} descriptors, {:#x} -> {:#x}", tx_.size(), rx_.size(), tx_.front().address,
+                    rx_.front().address));
   }
   consume(kTx, tx_.size());
   consume(kRx, rx_.size());
@@ -208,10 +228,13 @@ void DmaQueue::end_packet() {
 std::uint64_t DmaQueue::link_end(const Target& target, bool reading, std::uint64_t start_ps) {
   const ChipConfig& config = env_.context.config;
   switch (target.place) {
-    case Place::kDram: return env_.links.dram[target.channel].reserve(start_ps, chunk_, config.dram_ps_per_byte);
+    case Place::kDram:
+      return env_.links.dram[target.channel].reserve(start_ps, chunk_, config.dram_ps_per_byte);
     case Place::kHost:
-      return (reading ? env_.links.host_read : env_.links.host_write).reserve(start_ps, chunk_, config.host_ps_per_byte);
-    default: return start_ps;  // SBUF, PSUM, FIFOs and registers have ports of their own
+      return (reading ? env_.links.host_read : env_.links.host_write)
+          .reserve(start_ps, chunk_, config.host_ps_per_byte);
+    default:
+      return start_ps;  // SBUF, PSUM, FIFOs and registers have ports of their own
   }
 }
 
@@ -232,7 +255,8 @@ void DmaQueue::begin_chunk() {
   chunk_ = std::min(from.bytes - tx_at_.done, to.bytes - rx_at_.done);
   const std::uint64_t source = from.address + tx_at_.done, destination = to.address + rx_at_.done;
   const Target read = env_.bus.resolve(source, chunk_);
-  if (read.place == Place::kNobody || read.place == Place::kFifo || (read.place == Place::kRegister && chunk_ % 4 != 0)) {
+  if (read.place == Place::kNobody || read.place == Place::kFifo ||
+      (read.place == Place::kRegister && chunk_ % 4 != 0)) {
     abort(kTx, Reason::kReadAddress, fmt::format("nobody answers a read of {} bytes at {:#x}", chunk_, source));
     return;
   }
@@ -242,8 +266,8 @@ void DmaQueue::begin_chunk() {
     return;
   }
   if (write.place == Place::kFifo) {
-    // Only this queue waits for a full FIFO. It goes on when a quarter is free, so that a stream of instructions does not wake
-    // it once for each of them.
+    // Only this queue waits for a full FIFO. It goes on when a quarter is free, so that a stream of instructions does
+    // not wake it once for each of them.
     const std::uint32_t room = write.sequencer->fifo_room();
     const std::uint32_t enough = std::min(chunk_, config.fifo_bytes / 4);
     if (room < enough) {
@@ -277,11 +301,20 @@ void DmaQueue::begin_chunk() {
 void DmaQueue::count(const Target& target, bool reading) {
   CoreStats& stats = env_.stats;
   switch (target.place) {
-    case Place::kDram: (reading ? stats.dram_read_bytes : stats.dram_write_bytes) += chunk_; return;
-    case Place::kHost: (reading ? stats.host_read_bytes : stats.host_write_bytes) += chunk_; return;
-    case Place::kCoreMemory: (reading ? stats.core_memory_read_bytes : stats.core_memory_write_bytes) += chunk_; return;
-    case Place::kFifo: stats.instruction_bytes += chunk_; return;
-    default: return;
+    case Place::kDram:
+      (reading ? stats.dram_read_bytes : stats.dram_write_bytes) += chunk_;
+      return;
+    case Place::kHost:
+      (reading ? stats.host_read_bytes : stats.host_write_bytes) += chunk_;
+      return;
+    case Place::kCoreMemory:
+      (reading ? stats.core_memory_read_bytes : stats.core_memory_write_bytes) += chunk_;
+      return;
+    case Place::kFifo:
+      stats.instruction_bytes += chunk_;
+      return;
+    default:
+      return;
   }
 }
 
@@ -298,7 +331,8 @@ void DmaQueue::move(const Target& from, const Target& to) {
   }
   switch (to.place) {
     case Place::kHost:
-      // The driver spins on a pattern of 4 bytes that is copied last: it must not be seen before what was written earlier.
+      // The driver spins on a pattern of 4 bytes that is copied last: it must not be seen before what was written
+      // earlier.
       if (chunk_ == 4 && reinterpret_cast<std::uintptr_t>(to.memory) % 4 == 0) {
         std::uint32_t value;
         std::memcpy(&value, data, 4);
@@ -307,7 +341,9 @@ void DmaQueue::move(const Target& from, const Target& to) {
         std::memmove(to.memory, data, chunk_);
       }
       return;
-    case Place::kFifo: to.sequencer->fifo_push({data, chunk_}); return;
+    case Place::kFifo:
+      to.sequencer->fifo_push({data, chunk_});
+      return;
     case Place::kRegister:
       for (std::uint32_t i = 0; i < chunk_; i += 4) {
         std::uint32_t value;
@@ -315,7 +351,9 @@ void DmaQueue::move(const Target& from, const Target& to) {
         env_.bus.register_write(to.bar, to.offset + i, value);
       }
       return;
-    default: std::memmove(to.memory, data, chunk_); return;
+    default:
+      std::memmove(to.memory, data, chunk_);
+      return;
   }
 }
 
@@ -328,8 +366,8 @@ void DmaQueue::finish_chunk() {
   if (read.place == Place::kNobody || write.place == Place::kNobody) {
     abort(read.place == Place::kNobody ? kTx : kRx,
           read.place == Place::kNobody ? Reason::kReadAddress : Reason::kWriteAddress,
-          fmt::format("host memory was unregistered during a copy of {} bytes from {:#x} to {:#x}", chunk_, from.address,
-                      to.address));
+          fmt::format("host memory was unregistered during a copy of {} bytes from {:#x} to {:#x}", chunk_,
+                      from.address, to.address));
     return;
   }
   if (write.place == Place::kFifo && write.sequencer->fifo_room() < chunk_) {
@@ -358,7 +396,8 @@ void DmaQueue::finish_chunk() {
 
 void DmaQueue::activate() {
   switch (state_) {
-    case State::kIdle: break;
+    case State::kIdle:
+      break;
     case State::kMoving:
       finish_chunk();
       if (state_ != State::kIdle) return;
@@ -390,13 +429,17 @@ std::string DmaQueue::describe() const {
                        static_cast<int>(rings_[kTx].reason != kNoReason ? rings_[kTx].reason : rings_[kRx].reason));
   }
   switch (state_) {
-    case State::kFifoFull: return name + " waits for FIFO space";
-    case State::kMoving: return fmt::format("{} moves a packet of {} bytes", name, tx_total_);
-    case State::kIdle: break;
+    case State::kFifoFull:
+      return name + " waits for FIFO space";
+    case State::kMoving:
+      return fmt::format("{} moves a packet of {} bytes", name, tx_total_);
+    case State::kIdle:
+      break;
   }
   if (rings_[kTx].posted == 0 && rings_[kRx].posted == 0) return {};
   if (!enabled()) return fmt::format("{} has descriptors but is not enabled", name);
-  if (rings_[kTx].posted == 0) return fmt::format("{} has {} destination descriptors and no source", name, rings_[kRx].posted);
+  if (rings_[kTx].posted == 0)
+    return fmt::format("{} has {} destination descriptors and no source", name, rings_[kRx].posted);
   if (!tx_complete_) return fmt::format("{} waits for the last descriptor of a packet ({} so far)", name, tx_.size());
   return fmt::format("{} waits for destination descriptors: {} of {} bytes", name, rx_total_, tx_total_);
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A UDMA engine: 16 queues, each a pair of descriptor rings (TX = memory to stream, RX = stream to memory), as the public
-// kernel driver programs them (aws-neuron-driver udma/*).
+// A UDMA engine: 16 queues, each a pair of descriptor rings (TX = memory to stream, RX = stream to memory), as the
+// public kernel driver programs them (aws-neuron-driver udma/*).
 //
-// What a queue does: when its TX ring holds a whole packet (FIRST..LAST) and its RX ring holds room for as many bytes, the
-// packet's bytes are read in the order of the TX descriptors and written in the order of the RX descriptors; the two sides
-// may be cut differently. An RX descriptor that the end of a packet leaves partly filled is closed. Packets of a queue run
-// one after another; queues run side by side and share engine, DRAM channels and host link.
+// What a queue does: when its TX ring holds a whole packet (FIRST..LAST) and its RX ring holds room for as many
+// bytes, the packet's bytes are read in the order of the TX descriptors and written in the order of the RX
+// descriptors; the two sides may be cut differently. An RX descriptor that the end of a packet leaves partly filled
+// is closed. Packets of a queue run one after another; queues run side by side and share engine, DRAM channels and
+// host link.
 #pragma once
 
 #include <array>
@@ -115,14 +116,14 @@ class DmaQueue : public Unit, public FifoWriter {
   std::array<std::unordered_map<std::uint64_t, std::uint32_t>, 2> storage_;  ///< registers without a function here
   State state_ = State::kIdle;
 
-  std::vector<Descriptor> tx_, rx_;         ///< of the packet that is being collected or moved
+  std::vector<Descriptor> tx_, rx_;  ///< of the packet that is being collected or moved
   std::uint64_t tx_total_ = 0, rx_total_ = 0;
-  bool tx_complete_ = false;                ///< LAST has been seen
+  bool tx_complete_ = false;  ///< LAST has been seen
   Cursor tx_at_, rx_at_;
-  std::uint32_t chunk_ = 0;                 ///< bytes under way
-  bool warm_ = false;                       ///< the previous packet ended at this very moment: no start latency
+  std::uint32_t chunk_ = 0;  ///< bytes under way
+  bool warm_ = false;        ///< the previous packet ended at this very moment: no start latency
   std::uint64_t packet_start_ps_ = 0;
-  Sequencer* fifo_ = nullptr;               ///< in kFifoFull
+  Sequencer* fifo_ = nullptr;  ///< in kFifoFull
 };
 
 class DmaEngine {

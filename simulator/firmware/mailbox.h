@@ -2,8 +2,8 @@
 //
 // The part of the firmware that the kernel driver meets in MISC RAM (aws-neuron-driver neuron_fw_io.h, v1/fw_io.h).
 //
-// What is here: API version, device ready and link bits, the reset handshake, plain storage for every other word. What is
-// not: requests through the mailbox (register reads, metrics) are not answered; their doorbell is ignored.
+// What is here: API version, device ready and link bits, the reset handshake, plain storage for every other word.
+// What is not: requests through the mailbox (register reads, metrics) are not answered; their doorbell is ignored.
 #pragma once
 
 #include <array>

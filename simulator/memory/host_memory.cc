@@ -29,7 +29,9 @@ std::uint64_t HostMemory::add(void* memory, std::uint64_t bytes) {
   return 0;
 }
 
-bool HostMemory::remove(std::uint64_t bus_address) { return ranges_.erase(bus_address) != 0; }
+bool HostMemory::remove(std::uint64_t bus_address) {
+  return ranges_.erase(bus_address) != 0;
+}
 
 std::byte* HostMemory::find(std::uint64_t bus_address, std::uint64_t bytes) const {
   auto after = ranges_.upper_bound(bus_address);

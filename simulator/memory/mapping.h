@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory of the simulated machine that costs nothing until it is touched: address space reserved from the kernel, pages on
-// first use.
+// Memory of the simulated machine that costs nothing until it is touched: address space reserved from the kernel,
+// pages on first use.
 #pragma once
 
 #include <cstddef>

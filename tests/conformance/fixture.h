@@ -52,7 +52,9 @@ inline std::vector<float> numbers(std::size_t count, unsigned seed = 1) {
 inline Bytes neff_of(const opennrt::test::SubgraphBuilder& builder) {
   return opennrt::test::NeffBuilder::of(builder.graph).build();
 }
-inline Bytes copy_neff(std::uint32_t partitions = 4, std::uint32_t n = 16) { return neff_of(opennrt::test::copy_program(partitions, n)); }
+inline Bytes copy_neff(std::uint32_t partitions = 4, std::uint32_t n = 16) {
+  return neff_of(opennrt::test::copy_program(partitions, n));
+}
 inline Bytes add_neff(std::uint32_t partitions = 4, std::uint32_t n = 16) {
   return neff_of(opennrt::test::binary_program(opennrt::isa::Alu::kAdd, partitions, n));
 }
@@ -95,8 +97,7 @@ inline std::string log_path() {
 /// The library logs to a file of the program; `logged()` is what came since the test began.
 class Logged : public testing::Test {
  protected:
-  Logged()
-      : path_(log_path()), location_("NEURON_RT_LOG_LOCATION", path_), level_("NEURON_RT_LOG_LEVEL", "INFO") {
+  Logged() : path_(log_path()), location_("NEURON_RT_LOG_LOCATION", path_), level_("NEURON_RT_LOG_LEVEL", "INFO") {
     std::error_code error;
     const auto size = std::filesystem::file_size(path_, error);
     begin_ = error ? 0 : size;

@@ -207,8 +207,9 @@ TEST_F(Lifecycle, givenMoreCoresThanThereAreWhenOpenedThenTheDocumentedLineSaysS
   ASSERT_EQ(nrt_get_total_nc_count(&total), NRT_SUCCESS);
   const Env env("NEURON_RT_NUM_CORES", std::to_string(total + 1));
   EXPECT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_RESOURCE);
-  EXPECT_TRUE(has_logged("ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) not available - Requested:" +
-                         std::to_string(total + 1) + " Available:" + std::to_string(total)))
+  EXPECT_TRUE(
+      has_logged("ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) not available - Requested:" +
+                 std::to_string(total + 1) + " Available:" + std::to_string(total)))
       << logged();
 }
 
@@ -228,8 +229,8 @@ TEST_F(Lifecycle, givenABackendThatDoesNotExistWhenOpenedThenThereIsNoOtherInIts
 
 TEST_F(Lifecycle, givenASupportRequestWhenOpenedThenTheInformationBlockIsInTheLog) {
   ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS);
-  for (const char* part : {"please include in any support request", "NRT version: OpenNRT", "Driver version:", "Backend: ", "Instance: ",
-                           "Visible cores: 0"}) {
+  for (const char* part : {"please include in any support request", "NRT version: OpenNRT",
+                           "Driver version:", "Backend: ", "Instance: ", "Visible cores: 0"}) {
     EXPECT_TRUE(has_logged(part)) << part;
   }
   nrt_close();

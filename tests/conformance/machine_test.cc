@@ -95,7 +95,8 @@ TEST_F(Machine, givenWhatInferentiaDoesNotHaveWhenCalledTwiceThenTheStatusIsTheD
       {"nrt_host_device_id_rid_map_get", NRT_INVALID, [] { return nrt_host_device_id_rid_map_get(&number, &number); }},
       {"nrt_trace_start", NRT_INVALID, [] { return nrt_trace_start(true); }},
       {"nrt_trace_stop", NRT_INVALID, [] { return nrt_trace_stop("x"); }},
-      {"nrt_register_async_exec_callback", NRT_INVALID, [] { return nrt_register_async_exec_callback(nullptr, nullptr); }},
+      {"nrt_register_async_exec_callback", NRT_INVALID,
+       [] { return nrt_register_async_exec_callback(nullptr, nullptr); }},
       {"nrt_set_pool_eng_ucode", NRT_INVALID, [] { return nrt_set_pool_eng_ucode(nullptr); }},
       {"nrt_get_libnccl_net", NRT_INVALID,
        [] {

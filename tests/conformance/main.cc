@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Runs the suite over the backend of OPENNRT_BACKEND and compares the failures with those that the backend has declared
-// (OPENNRT_CONFORMANCE_GAPS: lines `pattern  reason`, `#` begins a comment). Failures are: a test that fails and is not declared, a
+// (OPENNRT_CONFORMANCE_GAPS: lines `pattern  reason`, `#` begins a comment). Failures are: a test that fails and is
+// not declared, a
 // declared test that passes, a pattern that matches no test.
 #include <fnmatch.h>
 #include <gtest/gtest.h>
@@ -48,7 +49,8 @@ class Judge : public testing::EmptyTestEventListener {
       std::printf("FAILED %s\n%s", name.c_str(), messages_.c_str());
       ++wrong_;
     } else if (gap != nullptr) {
-      std::printf("FAILED %s passes, but is declared as a gap (%s): take it off the list\n", name.c_str(), gap->reason.c_str());
+      std::printf("FAILED %s passes, but is declared as a gap (%s): take it off the list\n", name.c_str(),
+                  gap->reason.c_str());
       ++wrong_;
     } else {
       std::printf("ok     %s (%lld ms)\n", name.c_str(), static_cast<long long>(info.result()->elapsed_time()));

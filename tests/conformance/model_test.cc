@@ -113,7 +113,8 @@ TEST_F(Model, givenWrongArgumentsWhenLoadedThenTheyAreRefused) {
   EXPECT_EQ(nrt_load(nullptr, 8, -1, -1, &model), NRT_INVALID);
   EXPECT_EQ(nrt_load(neff.data(), neff.size(), -1, -1, nullptr), NRT_INVALID);
   EXPECT_EQ(nrt_load(neff.data(), neff.size(), static_cast<int>(cores), -1, &model), NRT_INVALID);
-  EXPECT_TRUE(has_logged("vnc is " + std::to_string(cores) + ", expected -1 or a NeuronCore of this process")) << logged();
+  EXPECT_TRUE(has_logged("vnc is " + std::to_string(cores) + ", expected -1 or a NeuronCore of this process"))
+      << logged();
   EXPECT_EQ(nrt_load(neff.data(), neff.size(), -2, -1, &model), NRT_INVALID);
   EXPECT_EQ(nrt_load(neff.data(), neff.size(), 0, 0, &model), NRT_INVALID);
   EXPECT_EQ(nrt_load(neff.data(), neff.size(), 0, -2, &model), NRT_INVALID);
@@ -133,7 +134,8 @@ TEST_F(Model, givenBrokenFilesWhenLoadedThenTheyAreRefusedAndNothingStays) {
   const Bytes good = copy_neff();
   expect_refused(Bytes(10), NRT_INVALID, "nrt_load");
   expect_refused(Bytes(5000), NRT_INVALID, "nrt_load");
-  for (const std::size_t keep : {std::size_t{0}, std::size_t{1}, std::size_t{1023}, std::size_t{1024}, std::size_t{1100}, good.size() - 1}) {
+  for (const std::size_t keep :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1023}, std::size_t{1024}, std::size_t{1100}, good.size() - 1}) {
     nrt_model_t* model = nullptr;
     EXPECT_EQ(nrt_load(good.data(), keep, -1, -1, &model), NRT_INVALID) << keep;
   }
@@ -160,7 +162,9 @@ TEST_F(Model, givenTwoSubgraphsWhenLoadedThenPipelinesAreRefused) {
   NeffBuilder builder = NeffBuilder::of(opennrt::test::copy_program(4, 16).graph);
   builder.header.num_tpb = 2;
   builder.add_subgraph("sg01/", opennrt::test::copy_program(4, 16).graph);
-  builder.edit("kelf-0.json", [](OrderedJson& json) { json["graphs"].push_back({{"name", "sg01"}, {"definition", "sg01/def.json"}}); });
+  builder.edit("kelf-0.json", [](OrderedJson& json) {
+    json["graphs"].push_back({{"name", "sg01"}, {"definition", "sg01/def.json"}});
+  });
   expect_refused(builder.build(), NRT_INVALID, "NEFF has 2 subgraphs, expected 1");
 }
 
@@ -172,7 +176,9 @@ TEST_F(Model, givenMoreSubgraphsThanCoresWhenLoadedThenThereAreNotEnough) {
   for (std::uint32_t i = 1; i <= cores; ++i) {
     const std::string name = "sg0" + std::to_string(i);
     builder.add_subgraph(name + "/", opennrt::test::copy_program(1, 4).graph);
-    builder.edit("kelf-0.json", [&](OrderedJson& json) { json["graphs"].push_back({{"name", name}, {"definition", name + "/def.json"}}); });
+    builder.edit("kelf-0.json", [&](OrderedJson& json) {
+      json["graphs"].push_back({{"name", name}, {"definition", name + "/def.json"}});
+    });
   }
   expect_refused(builder.build(), NRT_LOAD_NOT_ENOUGH_NC, "needs as many NeuronCores");
 }

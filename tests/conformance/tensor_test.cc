@@ -11,7 +11,8 @@ namespace {
 
 using Tensor = Open;
 
-constexpr nrt_tensor_placement_t kPlacements[] = {NRT_TENSOR_PLACEMENT_DEVICE, NRT_TENSOR_PLACEMENT_HOST, NRT_TENSOR_PLACEMENT_VIRTUAL};
+constexpr nrt_tensor_placement_t kPlacements[] = {NRT_TENSOR_PLACEMENT_DEVICE, NRT_TENSOR_PLACEMENT_HOST,
+                                                  NRT_TENSOR_PLACEMENT_VIRTUAL};
 
 TEST_F(Tensor, givenEachPlacementWhenWrittenThenItReadsBack) {
   for (const auto placement : kPlacements) {
@@ -31,8 +32,8 @@ TEST_F(Tensor, givenEachPlacementWhenWrittenThenItReadsBack) {
 }
 
 TEST_F(Tensor, givenSizesAroundDescriptorLimitsWhenWrittenToTheDeviceThenTheyReadBack) {
-  for (const std::size_t bytes : {std::size_t{1}, std::size_t{3}, std::size_t{4}, std::size_t{63}, std::size_t{65535}, std::size_t{65536},
-                                  std::size_t{65537}, (std::size_t{1} << 20) + 5}) {
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{3}, std::size_t{4}, std::size_t{63}, std::size_t{65535},
+                                  std::size_t{65536}, std::size_t{65537}, (std::size_t{1} << 20) + 5}) {
     nrt_tensor_t* tensor = allocate(NRT_TENSOR_PLACEMENT_DEVICE, bytes);
     const Bytes data = pattern(bytes, static_cast<unsigned>(bytes));
     EXPECT_EQ(nrt_tensor_write(tensor, data.data(), 0, bytes), NRT_SUCCESS) << bytes;
@@ -126,7 +127,8 @@ TEST_F(Tensor, givenAHandleThatIsNoneWhenUsedThenItIsRefusedNotFollowed) {
   nrt_tensor_free(&copy);
   int local = 0;
   char byte = 0;
-  for (nrt_tensor_t* bad : {stale, reinterpret_cast<nrt_tensor_t*>(&local), reinterpret_cast<nrt_tensor_t*>(std::uintptr_t{1})}) {
+  for (nrt_tensor_t* bad :
+       {stale, reinterpret_cast<nrt_tensor_t*>(&local), reinterpret_cast<nrt_tensor_t*>(std::uintptr_t{1})}) {
     EXPECT_EQ(nrt_tensor_read(bad, &byte, 0, 1), NRT_INVALID_HANDLE);
     EXPECT_EQ(nrt_tensor_write(bad, &byte, 0, 1), NRT_INVALID_HANDLE);
     EXPECT_EQ(nrt_tensor_memset(bad, 0, 0, 1), NRT_INVALID_HANDLE);
@@ -209,7 +211,8 @@ TEST_F(Tensor, givenASliceWhenItsSourceIsFreedThenTheStorageLives) {
     EXPECT_EQ(read(inner, 0, 10), change);
     EXPECT_EQ(read(inner, 10, 90), Bytes(data.begin() + 160, data.begin() + 250));
     char byte = 0;
-    EXPECT_EQ(nrt_tensor_read(inner, &byte, 100, 1), NRT_INVALID) << "the source's bytes behind the slice are not the slice's";
+    EXPECT_EQ(nrt_tensor_read(inner, &byte, 100, 1), NRT_INVALID)
+        << "the source's bytes behind the slice are not the slice's";
     nrt_tensor_free(&inner);
   }
 }
@@ -405,7 +408,8 @@ TEST_F(Tensor, givenWrongArgumentsWhenATensorSetIsUsedThenTheyAreRefused) {
   EXPECT_EQ(nrt_add_tensor_to_tensor_set(set, nullptr, tensor), NRT_INVALID);
   EXPECT_EQ(nrt_add_tensor_to_tensor_set(set, "x", nullptr), NRT_INVALID);
   EXPECT_EQ(nrt_add_tensor_to_tensor_set(tensor, "x", tensor), NRT_INVALID_HANDLE) << "a tensor is no set";
-  EXPECT_EQ(nrt_add_tensor_to_tensor_set(set, "x", static_cast<nrt_tensor_t*>(set)), NRT_INVALID_HANDLE) << "a set is no tensor";
+  EXPECT_EQ(nrt_add_tensor_to_tensor_set(set, "x", static_cast<nrt_tensor_t*>(set)), NRT_INVALID_HANDLE)
+      << "a set is no tensor";
   EXPECT_EQ(nrt_get_tensor_from_tensor_set(set, nullptr, &found), NRT_INVALID);
   EXPECT_EQ(nrt_get_tensor_from_tensor_set(set, "x", nullptr), NRT_INVALID);
   nrt_tensor_set_t* stale = set;
@@ -426,7 +430,9 @@ TEST_F(Tensor, givenManyThreadsWhenTheyUseTensorsOfAllCoresThenEveryByteIsRight)
     threads.emplace_back([t, cores, &wrong] {
       for (unsigned i = 0; i < 20; ++i) {
         nrt_tensor_t* tensor = nullptr;
-        if (nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, static_cast<int>((t + i) % cores), 9000, "x", &tensor) != NRT_SUCCESS) ++wrong[t];
+        if (nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, static_cast<int>((t + i) % cores), 9000, "x", &tensor) !=
+            NRT_SUCCESS)
+          ++wrong[t];
         const Bytes data = pattern(9000, t * 100 + i);
         if (nrt_tensor_write(tensor, data.data(), 0, data.size()) != NRT_SUCCESS) ++wrong[t];
         Bytes back(9000);

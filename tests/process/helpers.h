@@ -14,7 +14,7 @@
 namespace process_test {
 
 struct Ended {
-  int status = 0;          ///< of waitpid
+  int status = 0;  ///< of waitpid
   std::string out, err;
   bool exited(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
 };
@@ -22,11 +22,13 @@ struct Ended {
 inline std::string drain(int fd) {
   std::string text;
   std::array<char, 4096> buffer;
-  for (ssize_t n = 0; (n = read(fd, buffer.data(), buffer.size())) > 0;) text.append(buffer.data(), static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = read(fd, buffer.data(), buffer.size())) > 0;)
+    text.append(buffer.data(), static_cast<std::size_t>(n));
   return text;
 }
 
-/// `body` runs in a child and gives its exit code; `leave` says whether it ends by exit(3) (handlers run) or _exit(2). Output is small.
+/// `body` runs in a child and gives its exit code; `leave` says whether it ends by exit(3) (handlers run) or _exit(2).
+/// Output is small.
 inline Ended in_child(const std::function<int()>& body, bool leave_by_exit = false) {
   int out[2], err[2];
   EXPECT_EQ(pipe(out), 0);

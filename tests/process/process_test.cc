@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/host-contract.md, requirements A1, A3, B6, C2, D4: the library and the process around it. This program never opens the
+// docs/host-contract.md, requirements A1, A3, B6, C2, D4: the library and the process around it. This program never
+// opens the
 // library itself: every test does so in children.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -18,13 +19,9 @@
 namespace process_test {
 namespace {
 
-std::string backend() {
-  const char* name = std::getenv("OPENNRT_BACKEND");
-  return name == nullptr ? "" : name;
+std::string library() {
+  return std::filesystem::path(std::getenv("OPENNRT_BUILD_DIR")) / "lib" / "libnrt.so.1";
 }
-bool cores_are_shared_between_processes() { return backend() == "sim"; }
-
-std::string library() { return std::filesystem::path(std::getenv("OPENNRT_BUILD_DIR")) / "lib" / "libnrt.so.1"; }
 
 struct Loaded {
   explicit Loaded(const char* name) : handle(dlopen(name, RTLD_NOW | RTLD_LOCAL)) {
@@ -59,10 +56,12 @@ struct Process : testing::Test {
 
 TEST_F(Process, givenAProcessThatNeverClosesWhenItExitsThenNothingIsPrintedAndTheNextOneGetsTheCores) {
   for (int round = 0; round < 3; ++round) {
-    const Ended ended = in_child([] {
-      Loaded nrt(library().c_str());
-      return open_and_use(nrt);
-    }, true);
+    const Ended ended = in_child(
+        [] {
+          Loaded nrt(library().c_str());
+          return open_and_use(nrt);
+        },
+        true);
     EXPECT_TRUE(ended.exited(0)) << ended.status << ended.err;
     EXPECT_EQ(ended.out, "");
     EXPECT_EQ(ended.err, "");
@@ -82,15 +81,17 @@ TEST_F(Process, givenAProcessThatIsKilledWhenTheNextOneComesThenTheCoresAreFree)
 }
 
 TEST_F(Process, givenDlcloseWithoutCloseWhenTheLibraryIsLoadedAgainThenItGoesOn) {
-  const Ended ended = in_child([] {
-    for (int round = 0; round < 3; ++round) {
-      Loaded nrt(library().c_str());
-      if (nrt.handle == nullptr) return 1;
-      if (const int wrong = open_and_use(nrt)) return wrong;
-      dlclose(nrt.handle);
-    }
-    return 0;
-  }, true);
+  const Ended ended = in_child(
+      [] {
+        for (int round = 0; round < 3; ++round) {
+          Loaded nrt(library().c_str());
+          if (nrt.handle == nullptr) return 1;
+          if (const int wrong = open_and_use(nrt)) return wrong;
+          dlclose(nrt.handle);
+        }
+        return 0;
+      },
+      true);
   EXPECT_TRUE(ended.exited(0)) << ended.status << ended.err;
 }
 
@@ -143,9 +144,6 @@ TEST_F(Process, givenAnOpenLibraryWhenForkedThenTheChildIsNotOpenAndTheParentGoe
 }
 
 TEST_F(Process, givenCoresThatAnotherProcessHasWhenAskedForThenTheDocumentedLineNamesTheHolder) {
-  if (!cores_are_shared_between_processes()) {
-    GTEST_SKIP() << "cores of backend " << backend() << " are each process's own";
-  }
   int ready[2], done[2];
   ASSERT_EQ(pipe(ready), 0);
   ASSERT_EQ(pipe(done), 0);
@@ -173,8 +171,10 @@ TEST_F(Process, givenCoresThatAnotherProcessHasWhenAskedForThenTheDocumentedLine
   };
   const Ended same = try_cores("NEURON_RT_VISIBLE_CORES", "1");
   EXPECT_TRUE(same.exited(NRT_RESOURCE)) << same.status;
-  EXPECT_NE(same.err.find("ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) not available - Requested:nc1-nc1 Available:0"),
-            std::string::npos) << same.err;
+  EXPECT_NE(same.err.find("ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) not available - "
+                          "Requested:nc1-nc1 Available:0"),
+            std::string::npos)
+      << same.err;
   EXPECT_NE(same.err.find("nc1 by pid " + std::to_string(holder)), std::string::npos) << same.err;
   EXPECT_TRUE(try_cores("NEURON_RT_VISIBLE_CORES", "2-3").exited(0)) << "other cores are free";
   EXPECT_TRUE(try_cores("NEURON_RT_NUM_CORES", "3").exited(0));
@@ -228,21 +228,25 @@ TEST_F(Process, givenNeuronAskedForWhenThereIsNoDeviceThenItIsRefused) {
 }
 
 TEST_F(Process, givenAnotherWorkingFolderWhenOpenedThenTheLibraryFindsItsParts) {
-  const Ended ended = in_child([] {
-    if (chdir("/") != 0) return 1;
-    Loaded nrt(library().c_str());
-    if (nrt.handle == nullptr) return 2;
-    return open_and_use(nrt);
-  }, true);
+  const Ended ended = in_child(
+      [] {
+        if (chdir("/") != 0) return 1;
+        Loaded nrt(library().c_str());
+        if (nrt.handle == nullptr) return 2;
+        return open_and_use(nrt);
+      },
+      true);
   EXPECT_TRUE(ended.exited(0)) << ended.status << ended.err;
 }
 
 TEST_F(Process, givenABackendPathWhenItHoldsNoneOfThatNameThenTheLibrarysOwnIsTaken) {
-  const Ended ended = in_child([] {
-    setenv("OPENNRT_BACKEND_PATH", "/nonexistent:/tmp", 1);
-    Loaded nrt(library().c_str());
-    return open_and_use(nrt);
-  }, true);
+  const Ended ended = in_child(
+      [] {
+        setenv("OPENNRT_BACKEND_PATH", "/nonexistent:/tmp", 1);
+        Loaded nrt(library().c_str());
+        return open_and_use(nrt);
+      },
+      true);
   EXPECT_TRUE(ended.exited(0)) << ended.status << ended.err;
 }
 

@@ -17,9 +17,9 @@ typedef uint64_t nrt_tensor_batch_size_t;
 #endif
 
 typedef struct nrt_tensor_batch_op {
-    nrt_tensor_batch_offset_t offset; /**< bytes from the start of the tensor */
-    nrt_tensor_batch_size_t size;     /**< bytes to move */
-    void *buffer;                     /**< the caller's side of the access */
+  nrt_tensor_batch_offset_t offset; /**< bytes from the start of the tensor */
+  nrt_tensor_batch_size_t size;     /**< bytes to move */
+  void* buffer;                     /**< the caller's side of the access */
 } nrt_tensor_batch_op_t;
 
 #endif /* OPENNRT_NDL_TENSOR_BATCH_OP_H */

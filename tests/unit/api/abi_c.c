@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The compiled table for C11 users: that it compiles is the test; the functions are called through it by abi_test.cc. */
+/* The compiled table for C11 users: that it compiles is the test; abi_test.cc compares the addresses. */
 #include <nrt/nrt.h>
 #include <nrt/nrt_experimental.h>
 #include <nrt/nrt_status.h>
@@ -8,17 +8,17 @@
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "size of " #type);
 #define OFFSET(type, member, bytes) _Static_assert(offsetof(type, member) == (bytes), "offset of " #type "." #member);
 #define VALUE(name, value) _Static_assert((int)(name) == (value), "value of " #name);
-#define FUNCTION(result, name, arguments) \
-    typedef result(*type_of_##name) arguments; \
-    extern const type_of_##name c_##name; \
-    const type_of_##name c_##name = &name;
+#define FUNCTION(result, name, arguments)    \
+  typedef result(*type_of_##name) arguments; \
+  extern const type_of_##name c_##name;      \
+  const type_of_##name c_##name = &name;
 #include "tests/unit/api/abi_table.inc"
 #undef FUNCTION
 
 typedef void (*any_function)(void);
 struct named_function {
-    const char *name;
-    any_function address;
+  const char* name;
+  any_function address;
 };
 extern const struct named_function c_functions[];
 extern const unsigned c_function_count;

@@ -21,7 +21,8 @@
 #define SIZE(type, bytes) static_assert(sizeof(type) == (bytes), "size of " #type);
 #define OFFSET(type, member, bytes) static_assert(offsetof(type, member) == (bytes), "offset of " #type "." #member);
 #define VALUE(name, value) static_assert(static_cast<int>(name) == (value), "value of " #name);
-#define FUNCTION(result, name, arguments) static_assert(std::is_same_v<decltype(&name), result(*) arguments>, "type of " #name);
+#define FUNCTION(result, name, arguments) \
+  static_assert(std::is_same_v<decltype(&name), result(*) arguments>, "type of " #name);
 #include "tests/unit/api/abi_table.inc"
 #undef SIZE
 #undef OFFSET
@@ -109,7 +110,8 @@ TEST(Abi, givenACUserWhenItTakesTheAddressesThenTheyAreTheOnesThatTheLibraryReso
   void* handle = dlopen("libnrt.so.1", RTLD_NOW | RTLD_NOLOAD);
   ASSERT_NE(handle, nullptr) << dlerror();
   for (unsigned i = 0; i < c_function_count; ++i) {
-    EXPECT_EQ(dlvsym(handle, c_functions[i].name, "NRT_2.0.0"), reinterpret_cast<void*>(c_functions[i].address)) << c_functions[i].name;
+    EXPECT_EQ(dlvsym(handle, c_functions[i].name, "NRT_2.0.0"), reinterpret_cast<void*>(c_functions[i].address))
+        << c_functions[i].name;
     EXPECT_EQ(dlvsym(handle, c_functions[i].name, "NRT_3.0.0"), nullptr) << c_functions[i].name;
   }
   dlclose(handle);

@@ -47,8 +47,8 @@ TEST(Config, givenTheFormsOfVisibleCoresWhenParsedThenTheyAreTheRange) {
 }
 
 TEST(Config, givenAnythingElseAsVisibleCoresWhenParsedThenItIsRefusedByNameValueAndExpectation) {
-  for (const char* text : {"a", "-1", "1-", "-", ",", "1,", ",1", "3,5", "3,5,6", "3,3", "5,4", "5-3", "1-2-3", "0x1", " 1", "1 ", "1;2",
-                           "0-3,3", "99999999999", "+1", "1.0"}) {
+  for (const char* text : {"a",   "-1",    "1-",  "-",  ",",  "1,",  ",1",    "3,5",         "3,5,6", "3,3", "5,4",
+                           "5-3", "1-2-3", "0x1", " 1", "1 ", "1;2", "0-3,3", "99999999999", "+1",    "1.0"}) {
     const std::string message = refuse({{"NEURON_RT_VISIBLE_CORES", text}});
     EXPECT_EQ(message.rfind(std::string("NEURON_RT_VISIBLE_CORES is \"") + text + "\"", 0), 0u) << message;
     EXPECT_NE(message.find("expected"), std::string::npos) << message;
@@ -75,8 +75,10 @@ TEST(Config, givenGroupSizesWhenParsedThenTheyWarnAndRulesByFrameworkHold) {
   EXPECT_EQ(alone.remarks.front().level, observe::Level::kWarn);
   EXPECT_NE(alone.remarks.front().text.find("NEURON_RT_VISIBLE_CORES"), std::string::npos);
   EXPECT_EQ(accept({{"NEURONCORE_GROUP_SIZES", "1,1"}, {"NEURON_RT_VISIBLE_CORES", "0-1"}}).cores.count, 2u);
-  EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "3"}, {"NEURON_RT_VISIBLE_CORES", "0-1"}}).find("at most the 2"), std::string::npos);
-  EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "1"}, {"NEURON_RT_VISIBLE_CORES", "0-1"}}, true).find("MXNet"), std::string::npos);
+  EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "3"}, {"NEURON_RT_VISIBLE_CORES", "0-1"}}).find("at most the 2"),
+            std::string::npos);
+  EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "1"}, {"NEURON_RT_VISIBLE_CORES", "0-1"}}, true).find("MXNet"),
+            std::string::npos);
   EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "1,,2"}}).find("NEURONCORE_GROUP_SIZES is \"1,,2\""), std::string::npos);
   EXPECT_NE(refuse({{"NEURONCORE_GROUP_SIZES", "999999999x999999999"}}).find("is not a group"), std::string::npos);
 }
@@ -86,10 +88,12 @@ TEST(Config, givenModelVariablesWhenParsedThenDefaultsAndLimitsHold) {
   EXPECT_FALSE(ModelConfiguration::parse({})->validate_hash);
   EXPECT_EQ(ModelConfiguration::parse({{"NEURON_RT_EXEC_TIMEOUT", "5"}})->timeout_ns, 5'000'000'000u);
   EXPECT_EQ(ModelConfiguration::parse({{"NEURON_RT_EXEC_TIMEOUT", "0"}})->timeout_ns, kNoTimeout);
-  EXPECT_EQ(ModelConfiguration::parse({{"NEURON_RT_EXEC_TIMEOUT", "2147483647"}})->timeout_ns, 2'147'483'647'000'000'000u);
+  EXPECT_EQ(ModelConfiguration::parse({{"NEURON_RT_EXEC_TIMEOUT", "2147483647"}})->timeout_ns,
+            2'147'483'647'000'000'000u);
   EXPECT_TRUE(ModelConfiguration::parse({{"NEURON_RT_VALIDATE_HASH", "TRUE"}})->validate_hash);
   EXPECT_FALSE(ModelConfiguration::parse({{"NEURON_RT_VALIDATE_HASH", "yes"}}));
-  EXPECT_EQ(refuse({{"NEURON_RT_EXEC_TIMEOUT", "5s"}}), "NEURON_RT_EXEC_TIMEOUT is \"5s\", expected an integer from 0 to 2147483647");
+  EXPECT_EQ(refuse({{"NEURON_RT_EXEC_TIMEOUT", "5s"}}),
+            "NEURON_RT_EXEC_TIMEOUT is \"5s\", expected an integer from 0 to 2147483647");
 }
 
 TEST(Config, givenAnUnknownVariableWhenParsedThenItIsIgnoredAtDebug) {

@@ -3,6 +3,7 @@
 #include "core/observe/log.h"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <gtest/gtest.h>
 #include <stdarg.h>
 #include <syslog.h>
@@ -14,7 +15,6 @@
 #include <fstream>
 #include <map>
 #include <mutex>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -80,16 +80,19 @@ struct Log : testing::Test {
 };
 
 TEST_F(Log, givenTheLinesOfTheDocumentationWhenFormattedThenEveryColumnIsTheSame) {
-  EXPECT_EQ(format_line({2021, 8, 27, 23, 22, 12, 323, 28078, 28078}, Level::kError, Component::kNrt, "nrt_allocate_neuron_cores",
-                        "NeuronCore(s) not available - Requested:nc1-nc1 Available:0"),
-            "2021-Aug-27 23:22:12.0323 28078:28078 ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) not available - "
+  EXPECT_EQ(format_line({2021, 8, 27, 23, 22, 12, 323, 28078, 28078}, Level::kError, Component::kNrt,
+                        "nrt_allocate_neuron_cores", "NeuronCore(s) not available - Requested:nc1-nc1 Available:0"),
+            "2021-Aug-27 23:22:12.0323 28078:28078 ERROR   NRT:nrt_allocate_neuron_cores               NeuronCore(s) "
+            "not available - "
             "Requested:nc1-nc1 Available:0");
   EXPECT_EQ(format_line({2022, 9, 8, 17, 55, 23, 768, 19, 19}, Level::kError, Component::kTdrv, "tdrv_get_dev_info",
                         "No neuron device available"),
-            "2022-Sep-08 17:55:23.0768    19:19    ERROR  TDRV:tdrv_get_dev_info                       No neuron device available");
-  EXPECT_EQ(format_line({2023, 1, 26, 0, 25, 2, 183, 4057, 4131}, Level::kInfo, Component::kTdrv, "pool_stdio_queue_consume_all_entries",
-                        "Printing stdout from GPSIMD:"),
-            "2023-Jan-26 00:25:02.0183  4057:4131   INFO  TDRV:pool_stdio_queue_consume_all_entries    Printing stdout from GPSIMD:");
+            "2022-Sep-08 17:55:23.0768    19:19    ERROR  TDRV:tdrv_get_dev_info                       No neuron "
+            "device available");
+  EXPECT_EQ(format_line({2023, 1, 26, 0, 25, 2, 183, 4057, 4131}, Level::kInfo, Component::kTdrv,
+                        "pool_stdio_queue_consume_all_entries", "Printing stdout from GPSIMD:"),
+            "2023-Jan-26 00:25:02.0183  4057:4131   INFO  TDRV:pool_stdio_queue_consume_all_entries    Printing stdout "
+            "from GPSIMD:");
 }
 
 TEST_F(Log, givenControlCharactersInATextWhenFormattedThenTheLineStaysOneLine) {
@@ -105,9 +108,13 @@ TEST_F(Log, givenNothingSetWhenParsedThenErrorsGoToTheConsoleAndInfoToSyslog) {
 }
 
 TEST_F(Log, givenALevelWhenParsedThenItIsForConsoleAndSyslog) {
-  for (const auto& [text, level] : std::map<std::string, Level>{{"ERROR", Level::kError}, {"WARN", Level::kWarn}, {"WARNING", Level::kWarn},
-                                                                 {"INFO", Level::kInfo}, {"DEBUG", Level::kDebug}, {"trace", Level::kTrace},
-                                                                 {"QUIET", Level::kQuiet}}) {
+  for (const auto& [text, level] : std::map<std::string, Level>{{"ERROR", Level::kError},
+                                                                {"WARN", Level::kWarn},
+                                                                {"WARNING", Level::kWarn},
+                                                                {"INFO", Level::kInfo},
+                                                                {"DEBUG", Level::kDebug},
+                                                                {"trace", Level::kTrace},
+                                                                {"QUIET", Level::kQuiet}}) {
     const Route route = route_of({{"NEURON_RT_LOG_LEVEL", text}}, Component::kTdrv);
     EXPECT_EQ(route.console, level) << text;
     EXPECT_EQ(route.syslog, level) << text;
@@ -115,7 +122,9 @@ TEST_F(Log, givenALevelWhenParsedThenItIsForConsoleAndSyslog) {
 }
 
 TEST_F(Log, givenAComponentsOwnVariablesWhenParsedThenTheyWinOverTheGlobalOnes) {
-  const Values values{{"NEURON_RT_LOG_LEVEL", "ERROR"}, {"NEURON_RT_LOG_LEVEL_TDRV", "DEBUG"}, {"NEURON_RT_LOG_LOCATION", "syslog"},
+  const Values values{{"NEURON_RT_LOG_LEVEL", "ERROR"},
+                      {"NEURON_RT_LOG_LEVEL_TDRV", "DEBUG"},
+                      {"NEURON_RT_LOG_LOCATION", "syslog"},
                       {"NEURON_RT_LOG_LOCATION_NMGR", "/tmp/nmgr.log"}};
   EXPECT_EQ(route_of(values, Component::kTdrv).syslog, Level::kDebug);
   EXPECT_EQ(route_of(values, Component::kTdrv).console, Level::kQuiet);
@@ -132,7 +141,8 @@ TEST_F(Log, givenALevelThatIsNoneWhenParsedThenTheErrorNamesVariableValueAndExpe
   const Result<Settings> settings = parse_settings(lookup_in(values));
   ASSERT_FALSE(settings);
   EXPECT_EQ(settings.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(settings.error().message, "NEURON_RT_LOG_LEVEL_NRT is \"LOUD\", expected ERROR, WARN, WARNING, INFO, DEBUG, TRACE or QUIET");
+  EXPECT_EQ(settings.error().message,
+            "NEURON_RT_LOG_LEVEL_NRT is \"LOUD\", expected ERROR, WARN, WARNING, INFO, DEBUG, TRACE or QUIET");
 }
 
 TEST_F(Log, givenDefaultsWhenLoggedThenOnlyErrorsReachTheConsoleAndInfoReachesSyslog) {
@@ -142,8 +152,11 @@ TEST_F(Log, givenDefaultsWhenLoggedThenOnlyErrorsReachTheConsoleAndInfoReachesSy
     log(Component::kNrt, Level::kInfo, "here", "fine {}", 3);
     log(Component::kNrt, Level::kDebug, "here", "detail {}", 4);
   });
-  EXPECT_TRUE(std::regex_match(console, std::regex("\\d{4}-[A-Z][a-z]{2}-\\d{2} \\d{2}:\\d{2}:\\d{2}\\.0\\d{3} +\\d+:\\d+ +ERROR   NRT:"
-                                                   "here {35} bad 1\n")))
+  EXPECT_EQ(fnmatch("[0-9][0-9][0-9][0-9]-[A-Z][a-z][a-z]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].0[0-9][0-9][0-9] "
+                    "*:* ERROR   NRT:here"
+                    "                                    bad 1\n",
+                    console.c_str(), 0),
+            0)
       << console;
   ASSERT_EQ(syslog_lines.size(), 3u);
   EXPECT_EQ(syslog_lines[0].first, LOG_USER | LOG_ERR);
@@ -185,9 +198,9 @@ TEST_F(Log, givenAFileAsLocationWhenManyThreadsLogThenEveryLineIsWholeAndNothing
   });
   EXPECT_EQ(console, "");
   std::ifstream file(path);
-  const std::regex whole("^.* INFO   NRT:worker +thread \\d line \\d+ end$");
   int lines = 0;
-  for (std::string line; std::getline(file, line); ++lines) EXPECT_TRUE(std::regex_match(line, whole)) << line;
+  for (std::string line; std::getline(file, line); ++lines)
+    EXPECT_EQ(fnmatch("[0-9]* INFO   NRT:worker *thread [0-9] line *[0-9] end", line.c_str(), 0), 0) << line;
   EXPECT_EQ(lines, kThreads * kLines);
   std::filesystem::remove(path);
 }

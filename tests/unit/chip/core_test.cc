@@ -93,7 +93,8 @@ TEST_F(Core, givenSemaphoreRegistersWhenTheyAreWrittenThenTheyCountAndStopAtThei
 
 TEST_F(Core, givenInstructionsWhenTheyWaitAndSignalThenSemaphoresOrderThem) {
   Notifications done(*machine_, kCore, NotificationType::kNotify, 1);
-  send(Engine::kPe, {nop({}, {SignalMode::kIncrement, 3, 2}), nop({WaitMode::kEqual, 4, 1}, {SignalMode::kSet, 5, 77})});
+  send(Engine::kPe,
+       {nop({}, {SignalMode::kIncrement, 3, 2}), nop({WaitMode::kEqual, 4, 1}, {SignalMode::kSet, 5, 77})});
   send(Engine::kAct, {nop({WaitMode::kConsume, 3, 2}, {SignalMode::kIncrement, 4, 1}),
                       notify(1234, {WaitMode::kGreaterEqual, 5, 77})});
   queue_.doorbell();
@@ -137,7 +138,8 @@ TEST_F(Core, givenEventsWhenInstructionsAndTheHostUseThemThenEnginesWakeAndMisus
   EXPECT_EQ(entry.code, 1);  // set
 }
 
-// relu(A * B + bias) * 0.5 with all three engines: PE multiplies, ACT applies, POOL scales; DMA brings operands and takes the result.
+// relu(A * B + bias) * 0.5 with all three engines: PE multiplies, ACT applies, POOL scales; DMA brings operands and
+// takes the result.
 TEST_F(Core, givenAProgramOfThreeEnginesWhenItRunsThenItsValuesEqualPlainLoops) {
   constexpr std::uint32_t kK = 24, kM = 16, kN = 40;
   HostBuffer a(*machine_, kK * kM * 4), b(*machine_, kK * kN * 4), bias(*machine_, kM * 4), out(*machine_, kM * kN * 4);
@@ -200,7 +202,8 @@ TEST_F(Core, givenAProgramOfThreeEnginesWhenItRunsThenItsValuesEqualPlainLoops) 
   output.copy(one.address(), inf1::core_base(kCore) + inf1::kSemaphoreIncrement + 4 * 6, 4);
   store.dma = {kCore * 3 + 1, 4, kM + 1, 2};
 
-  Notifications done(*machine_, kCore, NotificationType::kNotify, 2), errors(*machine_, kCore, NotificationType::kError);
+  Notifications done(*machine_, kCore, NotificationType::kNotify, 2),
+      errors(*machine_, kCore, NotificationType::kError);
   send(Engine::kPe, {load, matmul});
   send(Engine::kAct, {activate});
   send(Engine::kPool, {scale, store, end});
@@ -251,7 +254,8 @@ TEST_F(Core, givenAFullFifoWhenInstructionsArriveThenOnlyThatQueueWaits) {
 }
 
 TEST_F(Core, givenADescriptorLongerThanTheFifosWindowWhenItIsWrittenThenAllOfItGoesToThatEngine) {
-  const std::vector<Instruction> instructions(1024, nop({}, {SignalMode::kIncrement, 9, 1}));  // 64 KiB, 16 KiB of window
+  const std::vector<Instruction> instructions(1024,
+                                              nop({}, {SignalMode::kIncrement, 9, 1}));  // 64 KiB, 16 KiB of window
   std::vector<std::byte> bytes;
   for (const Instruction& i : instructions) {
     const auto encoded = isa::encode(i);
@@ -285,7 +289,8 @@ TEST_F(Core, givenANotificationQueueWhenItWrapsThenThePhaseFlips) {
 }
 
 TEST_F(Core, givenANotificationQueueThatNobodyReadsWhenItIsFullThenEntriesAreLostAndThatIsReported) {
-  Notifications done(*machine_, kCore, NotificationType::kNotify, 0, 4), errors(*machine_, kCore, NotificationType::kError);
+  Notifications done(*machine_, kCore, NotificationType::kNotify, 0, 4),
+      errors(*machine_, kCore, NotificationType::kError);
   send(Engine::kPe, {notify(0), notify(1), notify(2), notify(3), notify(4), notify(5)});
   queue_.doorbell();
   ASSERT_TRUE(wait_for(errors));
@@ -322,7 +327,8 @@ TEST_F(Core, givenInstructionTracingWhenItIsSetUpThenEveryRetirementIsNoted) {
 }
 
 TEST_F(Core, givenANanWhenItIsProducedThenItIsReportedAndTheEngineGoesOn) {
-  Notifications errors(*machine_, kCore, NotificationType::kError), done(*machine_, kCore, NotificationType::kNotify, 2);
+  Notifications errors(*machine_, kCore, NotificationType::kError),
+      done(*machine_, kCore, NotificationType::kNotify, 2);
   send(Engine::kPool, {nop(), memset_sbuf(0, std::numeric_limits<float>::quiet_NaN(), 8), notify(1)});
   queue_.doorbell();
   ASSERT_TRUE(wait_for(done));

@@ -13,7 +13,8 @@ class Dma : public testing::Test {
 
 TEST_F(Dma, givenABufferWhenItGoesToDramAndBackThenItIsTheSame) {
   for (const std::uint32_t bytes : {1u, 3u, 64u, 4096u, 65535u, 65536u}) {
-    for (const std::uint64_t dram : {std::uint64_t{0x1000}, kChannel1 + 12345, inf1::kPort1 | std::uint64_t{0x7000'0000}}) {
+    for (const std::uint64_t dram :
+         {std::uint64_t{0x1000}, kChannel1 + 12345, inf1::kPort1 | std::uint64_t{0x7000'0000}}) {
       HostBuffer from(*machine_, bytes), to(*machine_, bytes);
       from.fill(bytes);
       Queue queue(*machine_, inf1::h2t_engine(1), inf1::kH2tQueue);
@@ -229,7 +230,8 @@ TEST_F(Dma, givenAllQueuesOfTheChipWhenTheyStreamFromOneChannelThenItsBandwidthI
     for (std::uint32_t q = 0; q < 4; ++q) {
       queues.push_back(std::make_unique<Queue>(*machine_, e, q));
       for (std::uint32_t i = 0; i < kEach; ++i) {
-        queues.back()->copy(queues.size() * 0x100'0000ull + i * 65536, kChannel1 + queues.size() * 0x100'0000ull, 65536);
+        queues.back()->copy(queues.size() * 0x100'0000ull + i * 65536, kChannel1 + queues.size() * 0x100'0000ull,
+                            65536);
       }
       queues.back()->mark();
       queues.back()->doorbell();
@@ -288,8 +290,8 @@ TEST_F(Dma, givenAnAddressNobodyHasWhenABarIsReadThenAllBitsAreSet) {
   EXPECT_EQ(machine_->bar_read(0, 4, 2 * inf1::kDramChannelSize), 0xffff'ffffu);
   EXPECT_EQ(machine_->bar_read(0, 1, 0), 0xffff'ffffu);
   EXPECT_EQ(machine_->bar_read(7, 0, inf1::kMiscRam), 0xffff'ffffu);
-  EXPECT_EQ(machine_->bar_read(0, 0, inf1::kMiscRam), 3u);                 // API version
-  EXPECT_EQ(machine_->bar_read(0, 0, inf1::kMiscRam + 0x1c), 1u << 31);    // device ready
+  EXPECT_EQ(machine_->bar_read(0, 0, inf1::kMiscRam), 3u);               // API version
+  EXPECT_EQ(machine_->bar_read(0, 0, inf1::kMiscRam + 0x1c), 1u << 31);  // device ready
 }
 
 }  // namespace

@@ -284,7 +284,8 @@ TEST(Machine, givenTraceAndStatsFilesWhenThePowerGoesOffThenTheyTellWhatHappened
     if (event["ph"] != "X") continue;
     EXPECT_EQ(event["pid"], 1);
     if (event["cat"] == "dma") ++dma;
-    if (event["tid"] == 2 && event["cat"] == "busy" && event["name"] == "memset") pool_busy += event["dur"].get<double>();
+    if (event["tid"] == 2 && event["cat"] == "busy" && event["name"] == "memset")
+      pool_busy += event["dur"].get<double>();
     if (event["tid"] == 2 && event["cat"] == "wait") pool_wait += event["dur"].get<double>();
   }
   EXPECT_EQ(dma, 5);

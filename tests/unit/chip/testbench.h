@@ -86,7 +86,8 @@ struct Piece {
 /// One DMA queue with its rings in host memory.
 class Queue {
  public:
-  Queue(Machine& machine, std::uint32_t engine, std::uint32_t queue, std::uint32_t length = 64, std::uint32_t device = 0)
+  Queue(Machine& machine, std::uint32_t engine, std::uint32_t queue, std::uint32_t length = 64,
+        std::uint32_t device = 0)
       : machine_(machine),
         device_(device),
         engine_(engine),
@@ -115,7 +116,8 @@ class Queue {
   }
   void descriptor(bool tx, std::uint64_t address, std::uint32_t bytes, std::uint32_t flags) {
     Side& side = side_[tx ? 0 : 1];
-    const std::uint32_t control = (bytes & inf1::kDescLengthMask) | (side.id + id_error) << inf1::kDescRingIdShift | flags;
+    const std::uint32_t control =
+        (bytes & inf1::kDescLengthMask) | (side.id + id_error) << inf1::kDescRingIdShift | flags;
     std::byte* at = (tx ? tx_ : rx_).data() + side.next * inf1::kDescriptorBytes;
     const std::uint32_t meta = 0;
     std::memcpy(at, &control, 4);
@@ -175,13 +177,24 @@ class Notifications {
  public:
   Notifications(Machine& machine, std::uint32_t core, inf1::NotificationType type, std::uint32_t engine = 0,
                 std::uint32_t entries = 64, std::uint32_t device = 0)
-      : machine_(machine), device_(device), entries_(entries), memory_(machine, entries * sizeof(inf1::chosen::Notification)) {
+      : machine_(machine),
+        device_(device),
+        entries_(entries),
+        memory_(machine, entries * sizeof(inf1::chosen::Notification)) {
     std::uint64_t base = 0;
     switch (type) {
-      case inf1::NotificationType::kTrace: base = inf1::kNqTraceBaseLow + engine * inf1::kNqEngineStride; break;
-      case inf1::NotificationType::kNotify: base = inf1::kNqNotifyBaseLow + engine * inf1::kNqEngineStride; break;
-      case inf1::NotificationType::kEvent: base = inf1::kNqEventBaseLow; break;
-      case inf1::NotificationType::kError: base = inf1::kNqErrorBaseLow; break;
+      case inf1::NotificationType::kTrace:
+        base = inf1::kNqTraceBaseLow + engine * inf1::kNqEngineStride;
+        break;
+      case inf1::NotificationType::kNotify:
+        base = inf1::kNqNotifyBaseLow + engine * inf1::kNqEngineStride;
+        break;
+      case inf1::NotificationType::kEvent:
+        base = inf1::kNqEventBaseLow;
+        break;
+      case inf1::NotificationType::kError:
+        base = inf1::kNqErrorBaseLow;
+        break;
     }
     block_ = inf1::kPutilsBase + core * inf1::kPutilsStride + base;
     machine.bar_write(device, 0, block_, static_cast<std::uint32_t>(memory_.address()));
@@ -192,7 +205,9 @@ class Notifications {
     return memory_.as<inf1::chosen::Notification>()[index % entries_];
   }
   /// True when the entry that is next to be read has been written in this pass.
-  bool available() { return __atomic_load_n(&entry(read_).phase, __ATOMIC_ACQUIRE) == (read_ / entries_ % 2 == 0 ? 1 : 0); }
+  bool available() {
+    return __atomic_load_n(&entry(read_).phase, __ATOMIC_ACQUIRE) == (read_ / entries_ % 2 == 0 ? 1 : 0);
+  }
   inf1::chosen::Notification next() { return entry(read_++); }
   void consumed() { machine_.bar_write(device_, 0, block_ + inf1::chosen::kNqConsumedAfterBaseLow, read_); }
   std::uint32_t head() { return machine_.bar_read(device_, 0, block_ + inf1::kNqHeadAfterBaseLow); }

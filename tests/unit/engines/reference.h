@@ -197,8 +197,10 @@ inline std::string compare(const Memory& before, const Memory& after, const Oper
   for (const auto& [at, e] : expected) {
     std::memcpy(patched.space(dst).data() + at, after.space(dst).data() + at, bytes_of(dst.dtype));
   }
-  if (std::memcmp(patched.sbuf.data(), after.sbuf.data(), after.sbuf.size()) != 0) return "SBUF was changed outside of dst";
-  if (std::memcmp(patched.psum.data(), after.psum.data(), after.psum.size()) != 0) return "PSUM was changed outside of dst";
+  if (std::memcmp(patched.sbuf.data(), after.sbuf.data(), after.sbuf.size()) != 0)
+    return "SBUF was changed outside of dst";
+  if (std::memcmp(patched.psum.data(), after.psum.data(), after.psum.size()) != 0)
+    return "PSUM was changed outside of dst";
   for (const auto& [at, e] : expected) {
     const double got = after.get_at(dst, at);
     if (std::isnan(e.value)) {

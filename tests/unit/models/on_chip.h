@@ -26,7 +26,8 @@ class OnChip {
   }
 
   /// The outputs by name; an empty map after a failure, which is reported.
-  std::map<std::string, std::vector<float>> run(const std::vector<std::byte>& file, std::map<std::string, std::vector<float>> inputs) {
+  std::map<std::string, std::vector<float>> run(const std::vector<std::byte>& file,
+                                                std::map<std::string, std::vector<float>> inputs) {
     std::map<std::string, std::vector<float>> results;
     if (!device_) {
       ADD_FAILURE() << "the simulator did not open: " << problem_;
@@ -73,8 +74,10 @@ class OnChip {
       return;
     }
     auto device = umd::Device::open(*backend, 0);
-    if (device) device_ = *device;
-    else problem_ = device.error().message;
+    if (device)
+      device_ = *device;
+    else
+      problem_ = device.error().message;
   }
   Host host_;
   std::shared_ptr<umd::Device> device_;
@@ -84,10 +87,13 @@ class OnChip {
 
 /// What the data type justifies: errors relative to the largest result, which for sums of many products is what rounding scales with.
 /// bf16 has 8 significant bits: 2^-9 per rounding, of which a network has a few one after another.
-inline double tolerance(compile::Options::AutoCast cast) { return cast == compile::Options::AutoCast::kNone ? 2e-5 : 3e-2; }
+inline double tolerance(compile::Options::AutoCast cast) {
+  return cast == compile::Options::AutoCast::kNone ? 2e-5 : 3e-2;
+}
 
 /// Compiles, runs with random inputs and compares every output with the reference.
-inline void expect_equals_reference(const std::vector<std::byte>& model, compile::Options::AutoCast cast, double low = -1, double high = 1, double loosen = 1,
+inline void expect_equals_reference(const std::vector<std::byte>& model, compile::Options::AutoCast cast,
+                                    double low = -1, double high = 1, double loosen = 1,
                                     compile::Options options = {}) {
   auto imported = compile::onnx_model::import_model(model);
   ASSERT_TRUE(imported) << imported.error().message;
@@ -101,7 +107,8 @@ inline void expect_equals_reference(const std::vector<std::byte>& model, compile
     std::size_t n = 1;
     for (auto d : i.shape) n *= static_cast<std::size_t>(d);
     auto& data = inputs[i.name];
-    for (std::size_t k = 0; k < n; ++k) data.push_back(static_cast<float>(low + (high - low) * (static_cast<double>(random()) / 4294967295.0)));
+    for (std::size_t k = 0; k < n; ++k)
+      data.push_back(static_cast<float>(low + (high - low) * (static_cast<double>(random()) / 4294967295.0)));
     reference_inputs[i.name] = {i.shape, {data.begin(), data.end()}};
   }
   const auto expected = evaluate(*imported, reference_inputs);
@@ -116,7 +123,8 @@ inline void expect_equals_reference(const std::vector<std::byte>& model, compile
     std::size_t wrong = 0;
     for (std::size_t k = 0; k < got.size(); ++k) {
       if (!(std::abs(got[k] - want[k]) <= tolerance(cast) * loosen * scale) && ++wrong <= 5)
-        ADD_FAILURE() << o.name << "[" << k << "] is " << got[k] << ", expected " << want[k] << " (largest " << scale << ")";
+        ADD_FAILURE() << o.name << "[" << k << "] is " << got[k] << ", expected " << want[k] << " (largest " << scale
+                      << ")";
     }
     EXPECT_EQ(wrong, 0u) << "of " << got.size();
   }

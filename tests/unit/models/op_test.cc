@@ -21,10 +21,13 @@ struct Case {
   double loosen = 1;  ///< of the tolerance, where the operator itself magnifies errors
 };
 
-A window(std::vector<std::int64_t> kernel, std::vector<std::int64_t> stride = {1, 1}, std::vector<std::int64_t> pads = {0, 0, 0, 0},
-         std::vector<std::int64_t> dilation = {1, 1}) {
+A window(std::vector<std::int64_t> kernel, std::vector<std::int64_t> stride = {1, 1},
+         std::vector<std::int64_t> pads = {0, 0, 0, 0}, std::vector<std::int64_t> dilation = {1, 1}) {
   A a;
-  a.lists = {{"kernel_shape", std::move(kernel)}, {"strides", std::move(stride)}, {"pads", std::move(pads)}, {"dilations", std::move(dilation)}};
+  a.lists = {{"kernel_shape", std::move(kernel)},
+             {"strides", std::move(stride)},
+             {"pads", std::move(pads)},
+             {"dilations", std::move(dilation)}};
   return a;
 }
 A ints(std::map<std::string, std::int64_t> values) {
@@ -39,14 +42,18 @@ A lists(std::map<std::string, std::vector<std::int64_t>> values) {
 }
 
 /// One node on input x of `shape`, result y.
-Case one(const std::string& name, const std::string& op, std::vector<std::int64_t> shape, A a = {}, double low = -1, double high = 1, std::int64_t opset = 13) {
-  return {name, [=](B& b) {
+Case one(const std::string& name, const std::string& op, std::vector<std::int64_t> shape, A a = {}, double low = -1,
+         double high = 1, std::int64_t opset = 13) {
+  return {name,
+          [=](B& b) {
             b.input("x", shape);
             b.node(op, {"x"}, a, "y");
             b.output("y", {});
-          }, low, high, opset};
+          },
+          low, high, opset};
 }
-Case conv(const std::string& name, std::vector<std::int64_t> x, std::int64_t outputs, A a, std::int64_t groups = 1, bool bias = true) {
+Case conv(const std::string& name, std::vector<std::int64_t> x, std::int64_t outputs, A a, std::int64_t groups = 1,
+          bool bias = true) {
   return {name, [=](B& b) {
             b.input("x", x);
             const auto& k = a.lists.at("kernel_shape");
@@ -58,9 +65,10 @@ Case conv(const std::string& name, std::vector<std::int64_t> x, std::int64_t out
             b.output("y", {});
           }};
 }
-Case two(const std::string& name, const std::string& op, std::vector<std::int64_t> x, std::vector<std::int64_t> y, bool constant = false, bool left = false,
-         double low = -1, double high = 1) {
-  return {name, [=](B& b) {
+Case two(const std::string& name, const std::string& op, std::vector<std::int64_t> x, std::vector<std::int64_t> y,
+         bool constant = false, bool left = false, double low = -1, double high = 1) {
+  return {name,
+          [=](B& b) {
             b.input("a", x);
             if (constant) {
               std::int64_t n = 1;
@@ -73,9 +81,11 @@ Case two(const std::string& name, const std::string& op, std::vector<std::int64_
             }
             b.node(op, left ? std::vector<std::string>{"b", "a"} : std::vector<std::string>{"a", "b"}, {}, "y");
             b.output("y", {});
-          }, low, high};
+          },
+          low, high};
 }
-Case gemm(const std::string& name, std::vector<std::int64_t> a, std::vector<std::int64_t> w, A attributes, std::vector<std::int64_t> c, bool computed = false) {
+Case gemm(const std::string& name, std::vector<std::int64_t> a, std::vector<std::int64_t> w, A attributes,
+          std::vector<std::int64_t> c, bool computed = false) {
   return {name, [=](B& b) {
             b.input("x", a);
             std::vector<std::string> in{"x"};
@@ -100,7 +110,8 @@ Case reshape(const std::string& name, std::vector<std::int64_t> x, std::vector<s
             b.output("y", {});
           }};
 }
-Case concat(const std::string& name, std::int64_t axis, std::vector<std::vector<std::int64_t>> shapes, bool computed = true) {
+Case concat(const std::string& name, std::int64_t axis, std::vector<std::vector<std::int64_t>> shapes,
+            bool computed = true) {
   return {name, [=](B& b) {
             std::vector<std::string> in;
             for (std::size_t i = 0; i < shapes.size(); ++i) {
@@ -166,10 +177,18 @@ std::vector<Case> cases() {
       two("div_constant_by", "Div", {1, 5, 4, 4}, {1}, true, true, 1, 2),
       two("max", "Max", {1, 5, 4, 4}, {1, 5, 4, 4}),
       two("min", "Min", {1, 5, 4, 4}, {1, 5, 4, 4}),
-      one("relu", "Relu", {2, 5, 4, 4}), one("sigmoid", "Sigmoid", {2, 5, 4, 4}, {}, -4, 4), one("tanh", "Tanh", {2, 150, 4}, {}, -3, 3),
-      one("exp", "Exp", {30}), one("abs", "Abs", {3, 3}), one("neg", "Neg", {3, 3}), one("erf", "Erf", {3, 30}, {}, -2, 2),
-      one("sqrt", "Sqrt", {3, 30}, {}, 0.1, 4), one("log", "Log", {3, 30}, {}, 0.1, 4), one("softplus", "Softplus", {3, 30}, {}, -4, 4),
-      one("sign", "Sign", {3, 30}), one("reciprocal", "Reciprocal", {3, 30}, {}, 0.5, 2),
+      one("relu", "Relu", {2, 5, 4, 4}),
+      one("sigmoid", "Sigmoid", {2, 5, 4, 4}, {}, -4, 4),
+      one("tanh", "Tanh", {2, 150, 4}, {}, -3, 3),
+      one("exp", "Exp", {30}),
+      one("abs", "Abs", {3, 3}),
+      one("neg", "Neg", {3, 3}),
+      one("erf", "Erf", {3, 30}, {}, -2, 2),
+      one("sqrt", "Sqrt", {3, 30}, {}, 0.1, 4),
+      one("log", "Log", {3, 30}, {}, 0.1, 4),
+      one("softplus", "Softplus", {3, 30}, {}, -4, 4),
+      one("sign", "Sign", {3, 30}),
+      one("reciprocal", "Reciprocal", {3, 30}, {}, 0.5, 2),
       one("relu_larger_than_sbuf", "Relu", {2, 140, 100, 120}),
       one("max_pool", "MaxPool", {1, 5, 8, 8}, window({2, 2}, {2, 2})),
       one("max_pool_padded", "MaxPool", {2, 5, 9, 11}, window({3, 3}, {2, 2}, {1, 1, 1, 1})),
@@ -180,23 +199,41 @@ std::vector<Case> cases() {
       one("average_pool_padded", "AveragePool", {1, 5, 7, 7}, window({3, 3}, {2, 2}, {1, 1, 1, 1})),
       one("global_average_pool", "GlobalAveragePool", {2, 150, 7, 7}),
       one("global_max_pool", "GlobalMaxPool", {2, 15, 7, 7}),
-      one("flatten", "Flatten", {2, 5, 3, 4}), one("flatten_axis_2", "Flatten", {2, 5, 3, 4}, ints({{"axis", 2}})), one("flatten_axis_0", "Flatten", {2, 5, 3}, ints({{"axis", 0}})),
+      one("flatten", "Flatten", {2, 5, 3, 4}),
+      one("flatten_axis_2", "Flatten", {2, 5, 3, 4}, ints({{"axis", 2}})),
+      one("flatten_axis_0", "Flatten", {2, 5, 3}, ints({{"axis", 0}})),
       one("transpose_2d", "Transpose", {30, 200}),
       one("transpose_nhwc", "Transpose", {2, 5, 3, 4}, lists({{"perm", {0, 2, 3, 1}}})),
       one("transpose_all", "Transpose", {2, 150, 3, 4}, lists({{"perm", {3, 1, 0, 2}}})),
       one("transpose_3d", "Transpose", {2, 5, 3}, lists({{"perm", {1, 0, 2}}})),
       one("transpose_larger_than_sbuf", "Transpose", {1, 2, 120, 200}, lists({{"perm", {0, 1, 3, 2}}})),
       one("transpose_5d_rows", "Transpose", {2, 3, 40, 20, 14}, lists({{"perm", {0, 2, 1, 3, 4}}})),
-      reshape("reshape_same_channels", {2, 6, 3, 4}, {2, 6, 12}), reshape("reshape_other_channels", {2, 6, 3, 4}, {2, 3, 8, 3}), reshape("reshape_to_vector", {2, 6, 3, 4}, {-1}),
-      reshape("reshape_zero_and_minus_one", {2, 6, 3, 4}, {0, -1}), reshape("reshape_from_vector", {48}, {2, 3, 8}),
-      concat("concat_channels", 1, {{2, 5, 3, 3}, {2, 7, 3, 3}, {2, 130, 3, 3}}), concat("concat_aligned_channels", 1, {{1, 32, 3, 3}, {1, 64, 3, 3}, {1, 64, 3, 3}}),
-      concat("concat_batch", 0, {{1, 5, 3, 3}, {2, 5, 3, 3}}), concat("concat_rows", 2, {{1, 5, 3, 3}, {1, 5, 2, 3}}), concat("concat_columns", -1, {{2, 140, 3, 3}, {2, 140, 3, 2}}),
-      concat("concat_inputs", 1, {{2, 5, 3, 3}, {2, 7, 3, 3}}, false), concat("concat_larger_than_sbuf", 1, {{1, 2, 100, 150}, {1, 3, 100, 150}}), concat("concat_two_dimensions", 1, {{3, 5}, {3, 9}}),
-      one("softmax_2d", "Softmax", {3, 10}, {}, -5, 5), one("softmax_many_classes", "Softmax", {2, 300}, {}, -5, 5), one("softmax_channels", "Softmax", {2, 20, 3, 3}, ints({{"axis", 1}}), -5, 5),
-      one("softmax_rows", "Softmax", {2, 20, 3, 5}, ints({{"axis", 2}}), -5, 5), one("softmax_columns", "Softmax", {2, 150, 3, 5}, {}, -5, 5), one("softmax_batch", "Softmax", {4, 20, 3, 5}, ints({{"axis", 0}}), -5, 5),
-      one("softmax_vector", "Softmax", {17}, {}, -5, 5), one("softmax_opset_11", "Softmax", {2, 20, 3, 3}, {}, -5, 5, 11), one("softmax_opset_11_axis_2", "Softmax", {2, 20, 3, 3}, ints({{"axis", 2}}), -5, 5, 11),
+      reshape("reshape_same_channels", {2, 6, 3, 4}, {2, 6, 12}),
+      reshape("reshape_other_channels", {2, 6, 3, 4}, {2, 3, 8, 3}),
+      reshape("reshape_to_vector", {2, 6, 3, 4}, {-1}),
+      reshape("reshape_zero_and_minus_one", {2, 6, 3, 4}, {0, -1}),
+      reshape("reshape_from_vector", {48}, {2, 3, 8}),
+      concat("concat_channels", 1, {{2, 5, 3, 3}, {2, 7, 3, 3}, {2, 130, 3, 3}}),
+      concat("concat_aligned_channels", 1, {{1, 32, 3, 3}, {1, 64, 3, 3}, {1, 64, 3, 3}}),
+      concat("concat_batch", 0, {{1, 5, 3, 3}, {2, 5, 3, 3}}),
+      concat("concat_rows", 2, {{1, 5, 3, 3}, {1, 5, 2, 3}}),
+      concat("concat_columns", -1, {{2, 140, 3, 3}, {2, 140, 3, 2}}),
+      concat("concat_inputs", 1, {{2, 5, 3, 3}, {2, 7, 3, 3}}, false),
+      concat("concat_larger_than_sbuf", 1, {{1, 2, 100, 150}, {1, 3, 100, 150}}),
+      concat("concat_two_dimensions", 1, {{3, 5}, {3, 9}}),
+      one("softmax_2d", "Softmax", {3, 10}, {}, -5, 5),
+      one("softmax_many_classes", "Softmax", {2, 300}, {}, -5, 5),
+      one("softmax_channels", "Softmax", {2, 20, 3, 3}, ints({{"axis", 1}}), -5, 5),
+      one("softmax_rows", "Softmax", {2, 20, 3, 5}, ints({{"axis", 2}}), -5, 5),
+      one("softmax_columns", "Softmax", {2, 150, 3, 5}, {}, -5, 5),
+      one("softmax_batch", "Softmax", {4, 20, 3, 5}, ints({{"axis", 0}}), -5, 5),
+      one("softmax_vector", "Softmax", {17}, {}, -5, 5),
+      one("softmax_opset_11", "Softmax", {2, 20, 3, 3}, {}, -5, 5, 11),
+      one("softmax_opset_11_axis_2", "Softmax", {2, 20, 3, 3}, ints({{"axis", 2}}), -5, 5, 11),
       one("softmax_large_values", "Softmax", {3, 10}, {}, 80, 100),
-      one("identity", "Identity", {2, 5, 3, 4}), one("dropout", "Dropout", {2, 5, 3, 4}), one("identity_scalar", "Identity", {}),
+      one("identity", "Identity", {2, 5, 3, 4}),
+      one("dropout", "Dropout", {2, 5, 3, 4}),
+      one("identity_scalar", "Identity", {}),
   };
   {
     A a = window({3, 3}, {2, 2}, {1, 1, 1, 1});
@@ -227,14 +264,19 @@ std::vector<Case> cases() {
   list.push_back({"batch_norm_alone", [](B& b) {
                     b.input("x", {2, 150, 4, 4});
                     std::vector<float> variance(150, 0.5f);
-                    b.node("Relu", {b.node("BatchNormalization", {"x", b.random("s", {150}, 1), b.random("b", {150}, 1), b.random("m", {150}, 1), b.constant("v", {150}, variance)})}, {}, "y");
+                    b.node("Relu",
+                           {b.node("BatchNormalization", {"x", b.random("s", {150}, 1), b.random("b", {150}, 1),
+                                                          b.random("m", {150}, 1), b.constant("v", {150}, variance)})},
+                           {}, "y");
                     b.output("y", {});
                   }});
   for (const char* f : {"Relu", "Sigmoid", "Tanh"}) {
     list.push_back({std::string("conv_batch_norm_") + f, [f](B& b) {
                       b.input("x", {1, 3, 8, 8});
                       auto v = b.conv("x", 3, 10, 3, 1, 1);
-                      v = b.node("BatchNormalization", {v, b.random("s", {10}, 1), b.random("b", {10}, 1), b.random("m", {10}, 1), b.constant("v", {10}, std::vector<float>(10, 2.0f))});
+                      v = b.node("BatchNormalization",
+                                 {v, b.random("s", {10}, 1), b.random("b", {10}, 1), b.random("m", {10}, 1),
+                                  b.constant("v", {10}, std::vector<float>(10, 2.0f))});
                       b.node(f, {v}, {}, "y");
                       b.output("y", {});
                     }});
@@ -260,7 +302,8 @@ std::vector<Case> cases() {
                     b.input("x", {1, 12, 4, 4});
                     b.constant_ints("s", {1, 3, 4, 16});
                     b.constant_ints("t", {1, 12, 4, 4});
-                    const auto v = b.node("Transpose", {b.node("Reshape", {b.conv("x", 12, 12, 1, 1, 0), "s"})}, lists({{"perm", {0, 2, 1, 3}}}));
+                    const auto v = b.node("Transpose", {b.node("Reshape", {b.conv("x", 12, 12, 1, 1, 0), "s"})},
+                                          lists({{"perm", {0, 2, 1, 3}}}));
                     b.node("Relu", {b.node("Reshape", {v, "t"})}, {}, "y");
                     b.output("y", {});
                   }});
@@ -289,7 +332,10 @@ std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Cast>>& in
   return std::get<0>(info.param).name + "_" + kCasts[static_cast<int>(std::get<1>(info.param))];
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Operators, ::testing::Combine(::testing::ValuesIn(cases()), ::testing::Values(Cast::kNone, Cast::kMatmult, Cast::kAll)), case_name);
+INSTANTIATE_TEST_SUITE_P(All, Operators,
+                         ::testing::Combine(::testing::ValuesIn(cases()),
+                                            ::testing::Values(Cast::kNone, Cast::kMatmult, Cast::kAll)),
+                         case_name);
 
 }  // namespace
 }  // namespace opennrt::compile

@@ -61,7 +61,8 @@ Tensor binary(const Tensor& a, const Tensor& b, const std::function<double(doubl
   }
   Tensor y{out, std::vector<double>(static_cast<std::size_t>(count(out)))};
   for (std::int64_t i = 0; i < count(out); ++i)
-    y.data[static_cast<std::size_t>(i)] = f(a.data[broadcast_offset(a.shape, out, i)], b.data[broadcast_offset(b.shape, out, i)]);
+    y.data[static_cast<std::size_t>(i)] =
+        f(a.data[broadcast_offset(a.shape, out, i)], b.data[broadcast_offset(b.shape, out, i)]);
   return y;
 }
 
@@ -100,7 +101,8 @@ Tensor conv(const Node& n, const Tensor& x, const Tensor& weights, const Tensor*
           for (std::int64_t i = 0; i < in; ++i) {
             for (std::int64_t kh = 0; kh < w.kernel[0]; ++kh) {
               for (std::int64_t kw = 0; kw < w.kernel[1]; ++kw) {
-                const std::int64_t h = oh * w.stride[0] - w.pad[0] + kh * w.dilation[0], v = ow * w.stride[1] - w.pad[1] + kw * w.dilation[1];
+                const std::int64_t h = oh * w.stride[0] - w.pad[0] + kh * w.dilation[0],
+                                   v = ow * w.stride[1] - w.pad[1] + kw * w.dilation[1];
                 if (h < 0 || v < 0 || h >= x.shape[2] || v >= x.shape[3]) continue;
                 sum += at4(x, b, o / (out / groups) * in + i, h, v) * at4(weights, o, i, kh, kw);
               }
@@ -125,7 +127,8 @@ Tensor pool(const Node& n, const Tensor& x, bool average, Shape kernel, bool inc
           std::int64_t seen = 0;
           for (std::int64_t kh = 0; kh < kernel[0]; ++kh) {
             for (std::int64_t kw = 0; kw < kernel[1]; ++kw) {
-              const std::int64_t h = oh * w.stride[0] - w.pad[0] + kh * w.dilation[0], v = ow * w.stride[1] - w.pad[1] + kw * w.dilation[1];
+              const std::int64_t h = oh * w.stride[0] - w.pad[0] + kh * w.dilation[0],
+                                 v = ow * w.stride[1] - w.pad[1] + kw * w.dilation[1];
               if (h < 0 || v < 0 || h >= x.shape[2] || v >= x.shape[3]) continue;
               const double value = at4(x, b, c, h, v);
               sum += value;
@@ -149,7 +152,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool ta, bool tb) {
     for (std::int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (std::int64_t l = 0; l < k; ++l)
-        sum += a.data[static_cast<std::size_t>(ta ? l * m + i : i * k + l)] * b.data[static_cast<std::size_t>(tb ? j * k + l : l * n + j)];
+        sum += a.data[static_cast<std::size_t>(ta ? l * m + i : i * k + l)] *
+               b.data[static_cast<std::size_t>(tb ? j * k + l : l * n + j)];
       y.data.push_back(sum);
     }
   }
@@ -244,9 +248,11 @@ Tensor run(const Node& n, std::int64_t opset, const std::vector<const Tensor*>& 
   if (n.op == "Sign") return map(x, [](double v) { return static_cast<double>((v > 0) - (v < 0)); });
   if (n.op == "Reciprocal") return map(x, [](double v) { return 1 / v; });
   if (n.op == "LeakyRelu") return map(x, [&](double v) { return v < 0 ? real(n, "alpha", 0.01) * v : v; });
-  if (n.op == "Clip") return map(x, [&](double v) { return std::min(std::max(v, in.at(1)->data[0]), in.at(2)->data[0]); });
+  if (n.op == "Clip")
+    return map(x, [&](double v) { return std::min(std::max(v, in.at(1)->data[0]), in.at(2)->data[0]); });
   if (n.op == "MaxPool") return pool(n, x, false, list(n, "kernel_shape", {}), false);
-  if (n.op == "AveragePool") return pool(n, x, true, list(n, "kernel_shape", {}), integer(n, "count_include_pad", 0) != 0);
+  if (n.op == "AveragePool")
+    return pool(n, x, true, list(n, "kernel_shape", {}), integer(n, "count_include_pad", 0) != 0);
   if (n.op == "GlobalAveragePool") return pool(n, x, true, {x.shape[2], x.shape[3]}, false);
   if (n.op == "GlobalMaxPool") return pool(n, x, false, {x.shape[2], x.shape[3]}, false);
   if (n.op == "BatchNormalization") {
@@ -254,7 +260,9 @@ Tensor run(const Node& n, std::int64_t opset, const std::vector<const Tensor*>& 
     const std::int64_t inner = count(x.shape) / (x.shape[0] * x.shape[1]);
     for (std::size_t i = 0; i < y.data.size(); ++i) {
       const std::size_t c = static_cast<std::size_t>(static_cast<std::int64_t>(i) / inner % x.shape[1]);
-      y.data[i] = in.at(1)->data[c] * (x.data[i] - in.at(3)->data[c]) / std::sqrt(in.at(4)->data[c] + real(n, "epsilon", 1e-5)) + in.at(2)->data[c];
+      y.data[i] = in.at(1)->data[c] * (x.data[i] - in.at(3)->data[c]) /
+                      std::sqrt(in.at(4)->data[c] + real(n, "epsilon", 1e-5)) +
+                  in.at(2)->data[c];
     }
     return y;
   }
@@ -288,12 +296,15 @@ Tensor run(const Node& n, std::int64_t opset, const std::vector<const Tensor*>& 
 
 }  // namespace
 
-std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model, const std::map<std::string, Tensor>& inputs) {
+std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model,
+                                       const std::map<std::string, Tensor>& inputs) {
   std::map<std::string, Tensor> values = inputs;
   for (const auto& [name, c] : model.constants) {
     Tensor t{c.shape, {}};
-    if (c.is_float) t.data.assign(c.floats.begin(), c.floats.end());
-    else t.data.assign(c.ints.begin(), c.ints.end());
+    if (c.is_float)
+      t.data.assign(c.floats.begin(), c.floats.end());
+    else
+      t.data.assign(c.ints.begin(), c.ints.end());
     values[name] = std::move(t);
   }
   for (const Node& n : model.nodes) {

@@ -18,6 +18,7 @@ struct Tensor {
 };
 
 /// All values of the model by name. Throws std::runtime_error for an operator that is not here: the test is wrong then.
-std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model, const std::map<std::string, Tensor>& inputs);
+std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model,
+                                       const std::map<std::string, Tensor>& inputs);
 
 }  // namespace opennrt::test
