@@ -5,7 +5,6 @@
 // leaves it.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <exception>
@@ -71,13 +70,6 @@ NRT_STATUS while_open(const char* function, Body&& body) noexcept {
     const Status done = body(process, runtime);
     return done ? NRT_SUCCESS : fail(function, done.error());
   });
-}
-
-/// The number that a C caller passed as an enumerator: it may be none, and then reading it as the enumeration is
-/// undefined.
-template <typename Enum>
-int raw(const Enum& value) {
-  return std::bit_cast<int>(value);
 }
 
 /// kInvalidArgument when a pointer that must not be NULL is.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/api/status.h"
 
-#include <bit>
-
 namespace opennrt::api {
 
 NRT_STATUS to_status(ErrorCode code) {
@@ -72,7 +70,7 @@ NRT_STATUS to_status(Process::State refused) {
 }  // namespace opennrt::api
 
 extern "C" const char* nrt_get_status_as_str(NRT_STATUS status) {
-  switch (std::bit_cast<int>(status)) {  // a C caller may pass a number that is no enumerator
+  switch (opennrt::api::raw(status)) {  // a C caller may pass a number that is no enumerator
 #define OPENNRT_CASE(name) \
   case name:               \
     return #name
