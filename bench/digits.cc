@@ -9,7 +9,8 @@ namespace {
 using opennrt::compile::Options;
 
 void digits(benchmark::State& state, Options::AutoCast auto_cast) {
-  const auto onnx = opennrt::client::read_file(opennrt::bench::source_dir() / "models" / "zoo" / "digits" / "digits.onnx");
+  const auto onnx =
+      opennrt::client::read_file(opennrt::bench::source_dir() / "models" / "zoo" / "digits" / "digits.onnx");
   if (!onnx) return opennrt::bench::fail(state, onnx.error());
   Options options;
   options.auto_cast = auto_cast;
@@ -20,4 +21,6 @@ BENCHMARK_CAPTURE(digits, bf16, Options::AutoCast::kMatmult)->Unit(benchmark::kM
 
 }  // namespace
 
-int main(int argc, char** argv) { return opennrt::bench::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  return opennrt::bench::run_main(argc, argv);
+}

@@ -13,4 +13,6 @@ BENCHMARK(execute_identity)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace
 
-int main(int argc, char** argv) { return opennrt::bench::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  return opennrt::bench::run_main(argc, argv);
+}

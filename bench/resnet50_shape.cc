@@ -17,4 +17,6 @@ BENCHMARK(resnet50_shape)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterati
 
 }  // namespace
 
-int main(int argc, char** argv) { return opennrt::bench::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  return opennrt::bench::run_main(argc, argv);
+}

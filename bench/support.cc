@@ -69,7 +69,8 @@ Result<std::optional<double>> LoadedModel::close() {
   return std::optional<double>(client::ns_per_inference(**stats, executions_));
 }
 
-void measure(benchmark::State& state, const Result<std::vector<std::byte>>& neff, const std::string& name, bool warm_up) {
+void measure(benchmark::State& state, const Result<std::vector<std::byte>>& neff, const std::string& name,
+             bool warm_up) {
   if (!neff) return fail(state, neff.error());
   auto model = LoadedModel::load(*neff, name);
   if (!model) return fail(state, model.error());

@@ -54,6 +54,7 @@ class LoadedModel {
 
 /// Times execute() in the loop of `state`; counters: inferences per second and, on the simulator, sim_ms per inference.
 /// `warm_up`: once before, since the first one pays for memory that is touched for the first time.
-void measure(benchmark::State& state, const Result<std::vector<std::byte>>& neff, const std::string& name, bool warm_up = true);
+void measure(benchmark::State& state, const Result<std::vector<std::byte>>& neff, const std::string& name,
+             bool warm_up = true);
 
 }  // namespace opennrt::bench

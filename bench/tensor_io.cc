@@ -13,7 +13,9 @@ using opennrt::client::Session;
 using opennrt::client::Tensor;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 void transfer(benchmark::State& state, nrt_tensor_placement_t placement, bool write) {
   const auto bytes = static_cast<std::size_t>(state.range(0));
@@ -40,11 +42,14 @@ void transfer(benchmark::State& state, nrt_tensor_placement_t placement, bool wr
     state.SetIterationTime(took);
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
-  state.counters["memcpy_GBps"] = 1e-9 * static_cast<double>(bytes) * static_cast<double>(state.iterations()) / memcpy_seconds;
+  state.counters["memcpy_GBps"] =
+      1e-9 * static_cast<double>(bytes) * static_cast<double>(state.iterations()) / memcpy_seconds;
   state.counters["times_memcpy"] = tensor_seconds / memcpy_seconds;
 }
 
-void sizes(benchmark::internal::Benchmark* b) { b->RangeMultiplier(16)->Range(4 << 10, 16 << 20)->UseManualTime()->Unit(benchmark::kMicrosecond); }
+void sizes(benchmark::internal::Benchmark* b) {
+  b->RangeMultiplier(16)->Range(4 << 10, 16 << 20)->UseManualTime()->Unit(benchmark::kMicrosecond);
+}
 BENCHMARK_CAPTURE(transfer, virtual_write, NRT_TENSOR_PLACEMENT_VIRTUAL, true)->Apply(sizes);
 BENCHMARK_CAPTURE(transfer, virtual_read, NRT_TENSOR_PLACEMENT_VIRTUAL, false)->Apply(sizes);
 BENCHMARK_CAPTURE(transfer, device_write, NRT_TENSOR_PLACEMENT_DEVICE, true)->Apply(sizes);
@@ -52,4 +57,6 @@ BENCHMARK_CAPTURE(transfer, device_read, NRT_TENSOR_PLACEMENT_DEVICE, false)->Ap
 
 }  // namespace
 
-int main(int argc, char** argv) { return opennrt::bench::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  return opennrt::bench::run_main(argc, argv);
+}

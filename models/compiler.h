@@ -17,11 +17,11 @@ namespace opennrt::compile {
 struct Options {
   enum class AutoCast { kNone, kMatmult, kAll };  ///< as the vendor compiler's --auto-cast: what is computed in bf16
   AutoCast auto_cast = AutoCast::kNone;
-  std::string name;                               ///< of the NEFF; empty: the graph's name
-  isa::Limits limits;                             ///< of the core compiled for
+  std::string name;    ///< of the NEFF; empty: the graph's name
+  isa::Limits limits;  ///< of the core compiled for
 };
 
-struct Report {                                   ///< what was made, for people
+struct Report {  ///< what was made, for people
   std::size_t nodes = 0, instructions[isa::kEngines] = {}, dma_entries = 0;
   std::uint64_t constant_bytes = 0, scratch_bytes = 0, macs = 0;
   std::uint32_t sbuf_peak_bytes_per_partition = 0;
@@ -29,6 +29,7 @@ struct Report {                                   ///< what was made, for people
 
 /// Compiles a serialised ONNX model. Errors are kInvalidFile (what is broken) or kUnsupported (operator, attribute or shape,
 /// with the node's name). Deterministic: the same bytes in give the same bytes out. Thread-safe.
-Result<std::vector<std::byte>> compile_onnx(std::span<const std::byte> model, const Options& options, Report* report = nullptr);
+Result<std::vector<std::byte>> compile_onnx(std::span<const std::byte> model, const Options& options,
+                                            Report* report = nullptr);
 
 }  // namespace opennrt::compile

@@ -14,12 +14,12 @@ namespace opennrt::inf1 {
 inline constexpr std::uint64_t kDramChannelBase[2] = {0x0ull, 0x10'0000'0000ull};
 inline constexpr std::uint64_t kDramChannelSize = 0x1'0000'0000ull;  // 4 GiB each
 inline constexpr std::uint32_t kDramChannels = 2;
-inline constexpr std::uint64_t kPort1 = 0x1000'0000'0000ull;       // AXI port 1 (an alias of the same memory)
-inline constexpr std::uint64_t kHostBase = 0x4000'0000'0000ull;    // PCIe x8: host memory = kHostBase | bus address
-inline constexpr std::uint64_t kEastBase = 0x8000'0000'0000ull;    // PCIe x4 to the east neighbour
-inline constexpr std::uint64_t kWestBase = 0xc000'0000'0000ull;    // PCIe x4 to the west neighbour
-inline constexpr std::uint64_t kTpbBase = 0xfff'c000'0000ull;      // BAR2: 64 MiB per NeuronCore
-inline constexpr std::uint64_t kApbBase = 0xfff'f000'0000ull;      // BAR0: registers
+inline constexpr std::uint64_t kPort1 = 0x1000'0000'0000ull;     // AXI port 1 (an alias of the same memory)
+inline constexpr std::uint64_t kHostBase = 0x4000'0000'0000ull;  // PCIe x8: host memory = kHostBase | bus address
+inline constexpr std::uint64_t kEastBase = 0x8000'0000'0000ull;  // PCIe x4 to the east neighbour
+inline constexpr std::uint64_t kWestBase = 0xc000'0000'0000ull;  // PCIe x4 to the west neighbour
+inline constexpr std::uint64_t kTpbBase = 0xfff'c000'0000ull;    // BAR2: 64 MiB per NeuronCore
+inline constexpr std::uint64_t kApbBase = 0xfff'f000'0000ull;    // BAR0: registers
 
 inline constexpr std::uint32_t kCoresPerDevice = 4;
 inline constexpr std::uint64_t kCoreWindow = 0x400'0000ull;  // 64 MiB
@@ -32,7 +32,9 @@ inline constexpr std::uint32_t kNotificationTypes = 4;
 inline constexpr std::uint32_t kNotificationEngines = 4;
 
 /// The driver's own host-to-device ring of a core: engine 3*core+2, queue 15 (v1/neuron_dhal_v1.c).
-inline constexpr std::uint32_t h2t_engine(std::uint32_t core) { return core * kDmaEnginesPerCore + 2; }
+inline constexpr std::uint32_t h2t_engine(std::uint32_t core) {
+  return core * kDmaEnginesPerCore + 2;
+}
 inline constexpr std::uint32_t kH2tQueue = 15;
 
 // ---- in a core's 64 MiB window (BAR2) ----
@@ -56,20 +58,23 @@ inline constexpr std::uint64_t kPsumPartitionStride = 0x4000;  // 16 KiB
 inline constexpr std::uint32_t kPartitions = 128;
 }  // namespace chosen
 
-inline constexpr std::uint64_t core_base(std::uint32_t core) { return kTpbBase + core * kCoreWindow; }
+inline constexpr std::uint64_t core_base(std::uint32_t core) {
+  return kTpbBase + core * kCoreWindow;
+}
 
 // ---- in BAR0 ----
-inline constexpr std::uint64_t kUdmaBase = 0x4'0000;        // + core * kUdmaCoreStride + engine-in-core * kUdmaEngineStride
+inline constexpr std::uint64_t kUdmaBase = 0x4'0000;  // + core * kUdmaCoreStride + engine-in-core * kUdmaEngineStride
 inline constexpr std::uint64_t kUdmaCoreStride = 0x10'0000;
 inline constexpr std::uint64_t kUdmaEngineStride = 0x4'0000;
 inline constexpr std::uint64_t kTdmaCoreStride = 0x10'0000;  // TDMA at core * stride + engine-in-core * 0x1000
 inline constexpr std::uint64_t kTdmaEngineStride = 0x1000;
-inline constexpr std::uint64_t kPutilsBase = 0x40'4000;      // + core * kPutilsStride
+inline constexpr std::uint64_t kPutilsBase = 0x40'4000;  // + core * kPutilsStride
 inline constexpr std::uint64_t kPutilsStride = 0x1'0000;
-inline constexpr std::uint64_t kMiscRam = 0x78'e000;         // firmware mailbox
+inline constexpr std::uint64_t kMiscRam = 0x78'e000;  // firmware mailbox
 
 inline constexpr std::uint64_t udma_base(std::uint32_t engine) {  // engine: 0..11 of the device
-  return kUdmaBase + (engine / kDmaEnginesPerCore) * kUdmaCoreStride + (engine % kDmaEnginesPerCore) * kUdmaEngineStride;
+  return kUdmaBase + (engine / kDmaEnginesPerCore) * kUdmaCoreStride +
+         (engine % kDmaEnginesPerCore) * kUdmaEngineStride;
 }
 // UDMA queue registers (udma/udma_regs.h), relative to the queue's block.
 inline constexpr std::uint64_t kM2sQueues = 0x1000, kS2mQueues = 0x2'1000, kUdmaQueueStride = 0x1000;
@@ -81,8 +86,8 @@ inline constexpr std::uint32_t kQCfgEnable = 3u << 16;  // prefetch and scheduli
 // ---- UDMA descriptors (udma/udma.h): 16 bytes, {u32 len_ctrl; u32 meta; u64 address} ----
 inline constexpr std::uint32_t kDescriptorBytes = 16;
 inline constexpr std::uint32_t kDescMaxBytes = 0x1'0000;  // encoded as length 0
-inline constexpr std::uint32_t kDescLengthMask = 0xffff, kDescRingIdShift = 24, kDescFirst = 1u << 26, kDescLast = 1u << 27,
-                               kDescBarrier = 1u << 30;
+inline constexpr std::uint32_t kDescLengthMask = 0xffff, kDescRingIdShift = 24, kDescFirst = 1u << 26,
+                               kDescLast = 1u << 27, kDescBarrier = 1u << 30;
 inline constexpr std::uint32_t kDescPerPacket = 128;
 inline constexpr std::uint32_t kInitialRingId = 1;
 inline constexpr std::uint32_t kRingAlignment = 256;  // base and size of a ring, so 16 descriptors
@@ -94,12 +99,12 @@ enum class NotificationType : std::uint32_t { kTrace = 0, kNotify = 1, kEvent = 
 // ---- notification entries: layout chosen by us, 16 bytes, little-endian ----
 namespace chosen {
 struct Notification {
-  std::uint8_t phase;      ///< 1 during the first pass over the ring, 0 during the second, and so on
-  std::uint8_t type;       ///< NotificationType
-  std::uint8_t engine;     ///< isa::Engine of the sender; 3 = DMA
-  std::uint8_t code;       ///< kError: ErrorNotification; otherwise 0
-  std::uint32_t value;     ///< kNotify: the instruction's value; kError: where (instruction index, descriptor index)
-  std::uint64_t time_ns;   ///< the device's clock
+  std::uint8_t phase;     ///< 1 during the first pass over the ring, 0 during the second, and so on
+  std::uint8_t type;      ///< NotificationType
+  std::uint8_t engine;    ///< isa::Engine of the sender; 3 = DMA
+  std::uint8_t code;      ///< kError: ErrorNotification; otherwise 0
+  std::uint32_t value;    ///< kNotify: the instruction's value; kError: where (instruction index, descriptor index)
+  std::uint64_t time_ns;  ///< the device's clock
 };
 static_assert(sizeof(Notification) == 16);
 
@@ -111,10 +116,10 @@ enum class ErrorNotification : std::uint8_t {
   kOutOfBounds = 3,         ///< an address outside SBUF/PSUM; the engine stops
   kSramUncorrectable = 4,
   kDramUncorrectable = 5,
-  kDmaAbort = 6,            ///< bad address or descriptor; value = engine << 8 | queue; the queue stops
-  kSemaphore = 7,           ///< a semaphore counted below 0 or over 65535
-  kEvent = 8,               ///< an event set twice or cleared twice
-  kQueueOverflow = 9,       ///< a notification queue was full and an entry was lost
+  kDmaAbort = 6,       ///< bad address or descriptor; value = engine << 8 | queue; the queue stops
+  kSemaphore = 7,      ///< a semaphore counted below 0 or over 65535
+  kEvent = 8,          ///< an event set twice or cleared twice
+  kQueueOverflow = 9,  ///< a notification queue was full and an entry was lost
 };
 }  // namespace chosen
 
@@ -131,11 +136,12 @@ inline constexpr std::uint64_t kNqConsumedAfterBaseLow = 0x1c;
 inline constexpr std::uint32_t kQStatusAbort = 1u << 31, kQStatusBusy = 1u << 30, kQStatusReasonMask = 0xff;
 enum class DmaAbortReason : std::uint8_t {
   kNone = 0,
-  kRing = 1,         ///< doorbell on a ring without length, or for more descriptors than it holds; ring memory not readable
-  kRingId = 2,       ///< a descriptor's ring id is not the one of this pass
-  kDescriptor = 3,   ///< no FIRST at the start, FIRST in the middle, or more than kDescPerPacket descriptors without LAST
-  kReadAddress = 4,  ///< nobody answers at a source address
-  kWriteAddress = 5, ///< nobody answers at a destination address
+  kRing = 1,    ///< doorbell on a ring without length, or for more descriptors than it holds; ring memory not readable
+  kRingId = 2,  ///< a descriptor's ring id is not the one of this pass
+  kDescriptor =
+      3,  ///< no FIRST at the start, FIRST in the middle, or more than kDescPerPacket descriptors without LAST
+  kReadAddress = 4,   ///< nobody answers at a source address
+  kWriteAddress = 5,  ///< nobody answers at a destination address
 };
 }  // namespace chosen
 

@@ -43,20 +43,22 @@ void read_constant(const Object& object, SubgraphContext& context, Variable& var
   if (failure.failed()) return;
   const auto* file = find_file(context, variable.file_name);
   if (file == nullptr) {
-    failure.set(ErrorCode::kInvalidFile, "{} is \"{}\", but there is no such file in the payload", object.path("file_name"), variable.file_name);
+    failure.set(ErrorCode::kInvalidFile, "{} is \"{}\", but there is no such file in the payload",
+                object.path("file_name"), variable.file_name);
     return;
   }
   // Several variables may name one file; what they take together is bounded, too.
   if (variable.size > context.constant_bytes_left) {
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, but constants may take only {} bytes more", object.path("size"), variable.size,
-                context.constant_bytes_left);
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, but constants may take only {} bytes more", object.path("size"),
+                variable.size, context.constant_bytes_left);
     return;
   }
   std::vector<std::byte> data;
   if (variable.file_name.ends_with(".npy")) {
     auto array = read_npy(*file);
     if (!array) {
-      failure.set(array.error().code, "{} (\"{}\"): {}", object.path("file_name"), variable.file_name, array.error().message);
+      failure.set(array.error().code, "{} (\"{}\"): {}", object.path("file_name"), variable.file_name,
+                  array.error().message);
       return;
     }
     data = std::move(array->data);
@@ -64,8 +66,8 @@ void read_constant(const Object& object, SubgraphContext& context, Variable& var
     data = *file;
   }
   if (data.size() != variable.size) {
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, but \"{}\" holds {} bytes of data", object.path("size"), variable.size, variable.file_name,
-                data.size());
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, but \"{}\" holds {} bytes of data", object.path("size"),
+                variable.size, variable.file_name, data.size());
     return;
   }
   context.constant_bytes_left -= data.size();
@@ -83,20 +85,24 @@ Variable read_variable(const std::string& name, const Object& object, SubgraphCo
   variable.size = object.number("size", 1, kMaxVariableBytes);
   variable.alignment = object.number_or("alignment", 0, 0, kMaxAlignment);
   if (variable.alignment != 0 && !is_power_of_two(variable.alignment))
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected 0 or a power of two", object.path("alignment"), variable.alignment);
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected 0 or a power of two", object.path("alignment"),
+                variable.alignment);
   object.refuse({"backing_variable_off", "referenced_var_id", "list"}, kNotInf1);
   if (object.has("fabric_path") && object.text("fabric_path", kMaxNameBytes) != "main")
-    failure.set(ErrorCode::kUnsupported, "{} is {}, expected \"main\"", object.path("fabric_path"), shown(*object.find("fabric_path")));
+    failure.set(ErrorCode::kUnsupported, "{} is {}, expected \"main\"", object.path("fabric_path"),
+                shown(*object.find("fabric_path")));
   if (object.has("file_name") != (*type == VariableType::kFile))
     failure.set(ErrorCode::kInvalidFile, "{} is {}, expected exactly with type \"file\"", object.path("file_name"),
                 object.has("file_name") ? "there" : "missing");
   if (*type == VariableType::kStateBuffer) {
     variable.address = object.number_or("address", 0, 0, kSbufWindowBytes);
     if (variable.size > kSbufWindowBytes - variable.address)
-      failure.set(ErrorCode::kInvalidFile, "{} is {} at address {}, expected to end within the state buffer's window of {}",
-                  object.path("size"), variable.size, variable.address, kSbufWindowBytes);
+      failure.set(ErrorCode::kInvalidFile,
+                  "{} is {} at address {}, expected to end within the state buffer's window of {}", object.path("size"),
+                  variable.size, variable.address, kSbufWindowBytes);
   } else if (object.has("address")) {
-    failure.set(ErrorCode::kInvalidFile, "{} is there, expected only with type \"state-buffer\"", object.path("address"));
+    failure.set(ErrorCode::kInvalidFile, "{} is there, expected only with type \"state-buffer\"",
+                object.path("address"));
   }
   if (*type == VariableType::kFile && !failure.failed()) read_constant(object, context, variable);
   return variable;
@@ -107,7 +113,8 @@ void read_variables(const Object& definition, SubgraphContext& context, Subgraph
   Failure& failure = definition.failure();
   if (failure.failed()) return;
   if (variables.value().size() > kMaxVariables) {
-    failure.set(ErrorCode::kInvalidFile, "var has {} variables, expected at most {}", variables.value().size(), kMaxVariables);
+    failure.set(ErrorCode::kInvalidFile, "var has {} variables, expected at most {}", variables.value().size(),
+                kMaxVariables);
     return;
   }
   std::unordered_map<std::uint64_t, std::string> ids;
@@ -120,7 +127,8 @@ void read_variables(const Object& definition, SubgraphContext& context, Subgraph
     if (failure.failed()) return;
     auto [other, is_new] = ids.emplace(variable.id, name);
     if (!is_new) {
-      failure.set(ErrorCode::kInvalidFile, "var.{}.var_id is {}, which is also that of {}, expected it to be unique", name, variable.id, other->second);
+      failure.set(ErrorCode::kInvalidFile, "var.{}.var_id is {}, which is also that of {}, expected it to be unique",
+                  name, variable.id, other->second);
       return;
     }
     context.variables.emplace(name, subgraph.variables.size());
@@ -133,25 +141,31 @@ void read_queue(const std::string& name, const Object& object, SubgraphContext& 
   QueueSet queue;
   queue.name = name;
   std::string type = object.text("type", kMaxNameBytes);
-  if (type == "in") queue.type = QueueType::kIn;
-  else if (type == "out") queue.type = QueueType::kOut;
-  else if (type == "data") queue.type = QueueType::kData;
+  if (type == "in")
+    queue.type = QueueType::kIn;
+  else if (type == "out")
+    queue.type = QueueType::kOut;
+  else if (type == "data")
+    queue.type = QueueType::kData;
   else if (type == "embedding_update" || type == "dynamic")
     failure.set(ErrorCode::kUnsupported, "{} is \"{}\": {}", object.path("type"), type, kNotInf1);
   else
     failure.set(ErrorCode::kInvalidFile, "{} is {}, expected in, out or data", object.path("type"), shown(type));
   if (object.number_or("num_queues", 1, 0, UINT32_MAX) != 1)
-    failure.set(ErrorCode::kUnsupported, "{} is {}, expected 1: NeuronCore-v1 has one queue per queue set", object.path("num_queues"),
-                shown(*object.find("num_queues")));
+    failure.set(ErrorCode::kUnsupported, "{} is {}, expected 1: NeuronCore-v1 has one queue per queue set",
+                object.path("num_queues"), shown(*object.find("num_queues")));
   object.refuse({"queue_instances"}, kNotInf1);
   if (object.has("fabric_path") && object.text("fabric_path", kMaxNameBytes) != "main")
-    failure.set(ErrorCode::kUnsupported, "{} is {}, expected \"main\"", object.path("fabric_path"), shown(*object.find("fabric_path")));
+    failure.set(ErrorCode::kUnsupported, "{} is {}, expected \"main\"", object.path("fabric_path"),
+                shown(*object.find("fabric_path")));
   queue.pinned = object.flag_or("pinned", false);
-  if (object.has("semaphore")) queue.semaphore = static_cast<std::uint32_t>(object.number("semaphore", 0, inf1::kSemaphores - 1));
+  if (object.has("semaphore"))
+    queue.semaphore = static_cast<std::uint32_t>(object.number("semaphore", 0, inf1::kSemaphores - 1));
   if (object.has("semaphore_set")) {
     auto set = object.numbers("semaphore_set", inf1::kSemaphores, 0, inf1::kSemaphores - 1);
     if (set.size() != 1 || (queue.semaphore && *queue.semaphore != set[0]))
-      failure.set(ErrorCode::kInvalidFile, "{} has {} semaphores, expected the one of the queue", object.path("semaphore_set"), set.size());
+      failure.set(ErrorCode::kInvalidFile, "{} has {} semaphores, expected the one of the queue",
+                  object.path("semaphore_set"), set.size());
     else
       queue.semaphore = static_cast<std::uint32_t>(set[0]);
   }
@@ -159,8 +173,10 @@ void read_queue(const std::string& name, const Object& object, SubgraphContext& 
   if (has_owner) {
     std::string owner = object.text("owner", kMaxNameBytes);
     auto engine = engine_of(owner);
-    if (!engine) failure.set(ErrorCode::kInvalidFile, "{} is {}, expected pe, act or pool", object.path("owner"), shown(owner));
-    else queue.owner = *engine;
+    if (!engine)
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, expected pe, act or pool", object.path("owner"), shown(owner));
+    else
+      queue.owner = *engine;
   }
   context.queues.emplace(name, subgraph.queues.size());
   context.queue_has_owner.push_back(has_owner);
@@ -173,11 +189,13 @@ void read_queues(const Object& definition, SubgraphContext& context, Subgraph& s
   Failure& failure = definition.failure();
   if (failure.failed()) return;
   if (queues.value().size() > kMaxQueues)
-    failure.set(ErrorCode::kInvalidFile, "dma_queue has {} queue sets, expected at most {}", queues.value().size(), kMaxQueues);
+    failure.set(ErrorCode::kInvalidFile, "dma_queue has {} queue sets, expected at most {}", queues.value().size(),
+                kMaxQueues);
   for (const auto& [name, value] : queues.value().items()) {
     if (failure.failed()) return;
     if (name.empty() || name.size() > kMaxNameBytes)
-      failure.set(ErrorCode::kInvalidFile, "dma_queue: a name has {} bytes, expected 1 to {}", name.size(), kMaxNameBytes);
+      failure.set(ErrorCode::kInvalidFile, "dma_queue: a name has {} bytes, expected 1 to {}", name.size(),
+                  kMaxNameBytes);
     read_queue(name, Object(value, "dma_queue." + name, failure), context, subgraph);
   }
 }
@@ -191,7 +209,8 @@ const std::vector<std::byte>* find_file(const SubgraphContext& context, const st
 
 Status read_definition(const std::string& file, SubgraphContext& context, Subgraph& subgraph) {
   auto bytes = context.files.find(file);
-  if (bytes == context.files.end()) return make_error(ErrorCode::kInvalidFile, "{}: there is no such file in the payload", file);
+  if (bytes == context.files.end())
+    return make_error(ErrorCode::kInvalidFile, "{}: there is no such file in the payload", file);
   auto json = parse_json(bytes->second, file);
   if (!json) return tl::unexpected(json.error());
   Failure failure(file);
@@ -206,7 +225,8 @@ Status read_definition(const std::string& file, SubgraphContext& context, Subgra
     if (definition.has(name + "_instr")) context.instruction_files[i] = definition.text(name + "_instr", kMaxPathBytes);
   }
   if (definition.has("opennrt"))
-    subgraph.isa_version = static_cast<std::uint32_t>(definition.object("opennrt").number("isa_version", 1, UINT32_MAX));
+    subgraph.isa_version =
+        static_cast<std::uint32_t>(definition.object("opennrt").number("isa_version", 1, UINT32_MAX));
   if (!failure.failed()) read_variables(definition, context, subgraph);
   if (!failure.failed()) read_queues(definition, context, subgraph);
   if (failure.failed()) return tl::unexpected(failure.error());

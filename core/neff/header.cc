@@ -12,8 +12,9 @@ namespace opennrt::neff {
 namespace {
 
 // Offsets of neff_header_t (aws-neuron-sdk neuron-runtime/explore/work-with-neff-files.rst, "NEFF Header").
-constexpr std::size_t kPkgVersion = 0, kHeaderSize = 8, kDataSize = 16, kMajor = 24, kMinor = 32, kBuildVersion = 40, kNumTpb = 168,
-                      kHash = 172, kUuid = 204, kName = 220, kRequestedTpb = 476, kTpbPerNode = 480, kFeatureBits = 544, kLncSize = 552;
+constexpr std::size_t kPkgVersion = 0, kHeaderSize = 8, kDataSize = 16, kMajor = 24, kMinor = 32, kBuildVersion = 40,
+                      kNumTpb = 168, kHash = 172, kUuid = 204, kName = 220, kRequestedTpb = 476, kTpbPerNode = 480,
+                      kFeatureBits = 544, kLncSize = 552;
 constexpr std::size_t kBuildVersionBytes = 128, kNameBytes = 256;
 
 constexpr std::uint64_t kSupportedMajor = 1, kSupportedMinor = 1;
@@ -38,7 +39,8 @@ std::string hex(const std::uint8_t* bytes, std::size_t count) {
 
 Result<Header> parse_header(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderBytes)
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: the file has {} bytes, expected a header of {}", bytes.size(), kHeaderBytes);
+    return make_error(ErrorCode::kInvalidFile, "NEFF header: the file has {} bytes, expected a header of {}",
+                      bytes.size(), kHeaderBytes);
   const std::byte* at = bytes.data();
   Header header;
   header.pkg_version = load_le<std::uint64_t>(at + kPkgVersion);
@@ -58,20 +60,25 @@ Result<Header> parse_header(std::span<const std::byte> bytes) {
   header.lnc_size = load_le<std::uint32_t>(at + kLncSize);
 
   if (header.header_size != kHeaderBytes)
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: header_size is {}, expected {}: is this a NEFF?", header.header_size, kHeaderBytes);
+    return make_error(ErrorCode::kInvalidFile, "NEFF header: header_size is {}, expected {}: is this a NEFF?",
+                      header.header_size, kHeaderBytes);
   if (header.major != kSupportedMajor || header.minor > kSupportedMinor)
-    return make_error(ErrorCode::kUnsupportedVersion, "NEFF version mismatch supported: {}.{} received: {}.{}", kSupportedMajor,
-                      kSupportedMinor, header.major, header.minor);
+    return make_error(ErrorCode::kUnsupportedVersion, "NEFF version mismatch supported: {}.{} received: {}.{}",
+                      kSupportedMajor, kSupportedMinor, header.major, header.minor);
   if (header.pkg_version != 1 && header.pkg_version != 2)
-    return make_error(ErrorCode::kUnsupportedVersion, "NEFF header: pkg_version is {}, expected 1 or 2", header.pkg_version);
+    return make_error(ErrorCode::kUnsupportedVersion, "NEFF header: pkg_version is {}, expected 1 or 2",
+                      header.pkg_version);
   std::uint64_t room = bytes.size() - kHeaderBytes;
-  if (header.data_size == 0) return make_error(ErrorCode::kInvalidFile, "NEFF header: data_size is 0, expected a payload");
+  if (header.data_size == 0)
+    return make_error(ErrorCode::kInvalidFile, "NEFF header: data_size is 0, expected a payload");
   if (header.data_size > room)
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: data_size is {}, but the file has only {} bytes after its header (truncated?)",
+    return make_error(ErrorCode::kInvalidFile,
+                      "NEFF header: data_size is {}, but the file has only {} bytes after its header (truncated?)",
                       header.data_size, room);
   auto tail = bytes.subspan(kHeaderBytes + header.data_size);
   if (std::any_of(tail.begin(), tail.end(), [](std::byte b) { return b != std::byte{0}; }))
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: data_size is {}, but {} bytes that are not all zero follow the payload",
+    return make_error(ErrorCode::kInvalidFile,
+                      "NEFF header: data_size is {}, but {} bytes that are not all zero follow the payload",
                       header.data_size, tail.size());
   return header;
 }
@@ -101,11 +108,13 @@ Result<HashCheck> check_hash(const Header& header, std::span<const std::byte> pa
   const EVP_MD* method = header.pkg_version == 2 ? EVP_md5() : EVP_sha256();
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int length = 0;
-  if (EVP_Digest(payload.data(), payload.size(), digest.data(), &length, method, nullptr) != 1 || length > header.hash.size())
-    return make_error(ErrorCode::kInternal, "NEFF header: the hash (pkg_version {}) could not be computed", header.pkg_version);
+  if (EVP_Digest(payload.data(), payload.size(), digest.data(), &length, method, nullptr) != 1 ||
+      length > header.hash.size())
+    return make_error(ErrorCode::kInternal, "NEFF header: the hash (pkg_version {}) could not be computed",
+                      header.pkg_version);
   if (!std::equal(digest.begin(), digest.begin() + length, header.hash.begin()))
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: hash is {}, but the payload's is {}", hex(header.hash.data(), length),
-                      hex(digest.data(), length));
+    return make_error(ErrorCode::kInvalidFile, "NEFF header: hash is {}, but the payload's is {}",
+                      hex(header.hash.data(), length), hex(digest.data(), length));
   return HashCheck::kMatches;
 }
 

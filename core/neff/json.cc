@@ -35,7 +35,8 @@ class Builder {
     return true;
   }
   bool parse_error(std::size_t position, const std::string& token, const nlohmann::detail::exception&) {
-    failure_.set(ErrorCode::kInvalidFile, "not JSON at byte {} (near '{}')", position, token.substr(token.size() > 40 ? token.size() - 40 : 0));
+    failure_.set(ErrorCode::kInvalidFile, "not JSON at byte {} (near '{}')", position,
+                 token.substr(token.size() > 40 ? token.size() - 40 : 0));
     return false;
   }
 
@@ -90,7 +91,8 @@ const Json kNoArray = Json::array();
 
 Result<Json> parse_json(std::span<const std::byte> text, const std::string& file) {
   if (text.size() > kMaxJsonBytes)
-    return make_error(ErrorCode::kInvalidFile, "{}: {} bytes of JSON, expected at most {}", file, text.size(), kMaxJsonBytes);
+    return make_error(ErrorCode::kInvalidFile, "{}: {} bytes of JSON, expected at most {}", file, text.size(),
+                      kMaxJsonBytes);
   Json root;
   Failure failure(file);
   try {
@@ -113,9 +115,11 @@ std::string shown(const Json& value) {
   return text;
 }
 
-Object::Object(const Json& value, std::string path, Failure& failure) : value_(&value), path_(std::move(path)), failure_(&failure) {
+Object::Object(const Json& value, std::string path, Failure& failure)
+    : value_(&value), path_(std::move(path)), failure_(&failure) {
   if (!value.is_object())
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected an object", path_.empty() ? "the document" : path_, shown(value));
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected an object", path_.empty() ? "the document" : path_,
+                shown(value));
 }
 
 const Json* Object::find(std::string_view key) const {
@@ -152,9 +156,11 @@ std::string Object::text(std::string_view key, std::size_t max_bytes) const {
   return text;
 }
 
-std::optional<std::uint64_t> Object::unsigned_value(const Json& value, const std::string& where, std::uint64_t least, std::uint64_t most) const {
+std::optional<std::uint64_t> Object::unsigned_value(const Json& value, const std::string& where, std::uint64_t least,
+                                                    std::uint64_t most) const {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() < least || value.get<std::uint64_t>() > most) {
-    failure_->set(ErrorCode::kInvalidFile, "{} is {}, expected a whole number from {} to {}", where, shown(value), least, most);
+    failure_->set(ErrorCode::kInvalidFile, "{} is {}, expected a whole number from {} to {}", where, shown(value),
+                  least, most);
     return std::nullopt;
   }
   return value.get<std::uint64_t>();
@@ -166,7 +172,8 @@ std::uint64_t Object::number(std::string_view key, std::uint64_t least, std::uin
   return unsigned_value(*value, path(key), least, most).value_or(least);
 }
 
-std::uint64_t Object::number_or(std::string_view key, std::uint64_t fallback, std::uint64_t least, std::uint64_t most) const {
+std::uint64_t Object::number_or(std::string_view key, std::uint64_t fallback, std::uint64_t least,
+                                std::uint64_t most) const {
   const Json* value = find(key);
   if (value == nullptr) return fallback;
   return unsigned_value(*value, path(key), least, most).value_or(fallback);
@@ -175,7 +182,8 @@ std::uint64_t Object::number_or(std::string_view key, std::uint64_t fallback, st
 bool Object::flag_or(std::string_view key, bool fallback) const {
   const Json* value = find(key);
   if (value == nullptr) return fallback;
-  if (!value->is_boolean()) failure_->set(ErrorCode::kInvalidFile, "{} is {}, expected true or false", path(key), shown(*value));
+  if (!value->is_boolean())
+    failure_->set(ErrorCode::kInvalidFile, "{} is {}, expected true or false", path(key), shown(*value));
   return value->is_boolean() ? value->get<bool>() : fallback;
 }
 
@@ -189,7 +197,8 @@ const Json& Object::array(std::string_view key, std::size_t most) const {
   return *value;
 }
 
-std::vector<std::uint64_t> Object::numbers(std::string_view key, std::size_t most, std::uint64_t least, std::uint64_t greatest) const {
+std::vector<std::uint64_t> Object::numbers(std::string_view key, std::size_t most, std::uint64_t least,
+                                           std::uint64_t greatest) const {
   std::vector<std::uint64_t> result;
   for (const Json& element : array(key, most)) {
     auto value = unsigned_value(element, fmt::format("{}[{}]", path(key), result.size()), least, greatest);
@@ -202,9 +211,11 @@ std::vector<std::uint64_t> Object::numbers(std::string_view key, std::size_t mos
 std::vector<std::int64_t> Object::signed_numbers(std::string_view key, std::size_t most) const {
   std::vector<std::int64_t> result;
   for (const Json& element : array(key, most)) {
-    bool fits = element.is_number_integer() && (!element.is_number_unsigned() || element.get<std::uint64_t>() <= INT64_MAX);
+    bool fits =
+        element.is_number_integer() && (!element.is_number_unsigned() || element.get<std::uint64_t>() <= INT64_MAX);
     if (!fits) {
-      failure_->set(ErrorCode::kInvalidFile, "{}[{}] is {}, expected a whole number", path(key), result.size(), shown(element));
+      failure_->set(ErrorCode::kInvalidFile, "{}[{}] is {}, expected a whole number", path(key), result.size(),
+                    shown(element));
       return {};
     }
     result.push_back(element.get<std::int64_t>());
@@ -215,7 +226,8 @@ std::vector<std::int64_t> Object::signed_numbers(std::string_view key, std::size
 void Object::refuse(std::initializer_list<std::string_view> keys, std::string_view reason) const {
   for (std::string_view key : keys)
     if (const Json* value = find(key); value != nullptr)
-      failure_->set(ErrorCode::kUnsupported, "{} is {}, expected the field to be absent: {}", path(key), shown(*value), reason);
+      failure_->set(ErrorCode::kUnsupported, "{} is {}, expected the field to be absent: {}", path(key), shown(*value),
+                    reason);
 }
 
 }  // namespace opennrt::neff

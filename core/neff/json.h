@@ -55,18 +55,22 @@ class Object {
   std::uint64_t number_or(std::string_view key, std::uint64_t fallback, std::uint64_t least, std::uint64_t most) const;
   bool flag_or(std::string_view key, bool fallback) const;
   const Json& array(std::string_view key, std::size_t most) const;
-  std::vector<std::uint64_t> numbers(std::string_view key, std::size_t most, std::uint64_t least, std::uint64_t greatest) const;
+  std::vector<std::uint64_t> numbers(std::string_view key, std::size_t most, std::uint64_t least,
+                                     std::uint64_t greatest) const;
   std::vector<std::int64_t> signed_numbers(std::string_view key, std::size_t most) const;
   /// Refuses fields that this generation does not know (`reason`), by name.
   void refuse(std::initializer_list<std::string_view> keys, std::string_view reason) const;
 
-  std::string path(std::string_view key) const { return path_.empty() ? std::string(key) : path_ + "." + std::string(key); }
+  std::string path(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
   const std::string& path() const { return path_; }
   const Json& value() const { return *value_; }
   Failure& failure() const { return *failure_; }
 
  private:
-  std::optional<std::uint64_t> unsigned_value(const Json& value, const std::string& where, std::uint64_t least, std::uint64_t most) const;
+  std::optional<std::uint64_t> unsigned_value(const Json& value, const std::string& where, std::uint64_t least,
+                                              std::uint64_t most) const;
   const Json* value_;
   std::string path_;
   Failure* failure_;

@@ -37,9 +37,9 @@ struct Variable {
   std::string name;
   VariableType type = VariableType::kTmpBuf;
   std::uint64_t id = 0, size = 0, alignment = 0;
-  std::uint64_t address = 0;          ///< kStateBuffer: offset in the SBUF window
-  std::string file_name;              ///< kFile
-  std::vector<std::byte> data;        ///< kFile: contents (of an .npy: its array data)
+  std::uint64_t address = 0;    ///< kStateBuffer: offset in the SBUF window
+  std::string file_name;        ///< kFile
+  std::vector<std::byte> data;  ///< kFile: contents (of an .npy: its array data)
 };
 
 enum class QueueType { kIn, kOut, kData };
@@ -53,14 +53,14 @@ struct QueueSet {
 
 /// One side of a DMA transfer: `sizes[0]` bytes, then counts; steps in bytes. 1 to 4 dimensions, [0] innermost.
 struct AccessPattern {
-  std::size_t variable = 0;           ///< index in Subgraph::variables
+  std::size_t variable = 0;  ///< index in Subgraph::variables
   std::uint64_t offset = 0;
   std::vector<std::uint64_t> sizes;
   std::vector<std::int64_t> steps;
 };
 struct DmaEntry {
   std::uint32_t id = 0;
-  std::size_t queue = 0;              ///< index in Subgraph::queues
+  std::size_t queue = 0;  ///< index in Subgraph::queues
   std::optional<std::uint32_t> semaphore, event;
   AccessPattern from, to;
 };
@@ -72,9 +72,9 @@ struct EngineProgram {
 
 enum class TensorKind { kInput, kOutput };
 struct TensorInfo {
-  std::string name;                   ///< at most 255 bytes
+  std::string name;  ///< at most 255 bytes
   TensorKind kind = TensorKind::kInput;
-  std::string dtype;                  ///< "float32", "bfloat16", "int32", …
+  std::string dtype;  ///< "float32", "bfloat16", "int32", …
   std::vector<std::uint32_t> shape;
   std::uint64_t bytes = 0;
 };
@@ -84,8 +84,8 @@ struct Subgraph {
   std::vector<Variable> variables;
   std::vector<QueueSet> queues;
   std::array<EngineProgram, isa::kEngines> engines;  ///< indexed by isa::Engine
-  std::vector<TensorInfo> tensors;    ///< inputs, then outputs, each in the order of the file
-  std::uint32_t isa_version = 0;      ///< 0: the instructions are not of our set
+  std::vector<TensorInfo> tensors;                   ///< inputs, then outputs, each in the order of the file
+  std::uint32_t isa_version = 0;                     ///< 0: the instructions are not of our set
 };
 
 /// The `target` of a kelf whose instructions are of docs/isa.md.
@@ -93,13 +93,14 @@ inline constexpr std::string_view kTarget = "opennrt-1";
 
 struct Neff {
   Header header;
-  std::string target;                 ///< of the kelf
-  std::vector<Subgraph> subgraphs;    ///< of a foreign target: what could be read, at least the names; isa_version is 0
-  std::vector<std::string> notices;   ///< for the log: a hash that cannot be checked, parts of a foreign NEFF that were not read
+  std::string target;               ///< of the kelf
+  std::vector<Subgraph> subgraphs;  ///< of a foreign target: what could be read, at least the names; isa_version is 0
+  std::vector<std::string>
+      notices;  ///< for the log: a hash that cannot be checked, parts of a foreign NEFF that were not read
 };
 
 struct ParseOptions {
-  bool validate_hash = false;         ///< NEURON_RT_VALIDATE_HASH
+  bool validate_hash = false;  ///< NEURON_RT_VALIDATE_HASH
   std::uint64_t max_unpacked_bytes = 4ull << 30;
 };
 
@@ -108,7 +109,8 @@ Result<Header> parse_header(std::span<const std::byte> bytes);
 /// The 1024 bytes of a header.
 std::array<std::byte, 1024> encode_header(const Header& header);
 /// Files of the payload by path, checked (no absolute or parent paths, no links, bounded sizes).
-Result<std::map<std::string, std::vector<std::byte>>> unpack(std::span<const std::byte> bytes, const ParseOptions& options = {});
+Result<std::map<std::string, std::vector<std::byte>>> unpack(std::span<const std::byte> bytes,
+                                                             const ParseOptions& options = {});
 /// Everything: header, payload, JSON, references between them. The result does not point into `bytes`.
 Result<Neff> parse(std::span<const std::byte> bytes, const ParseOptions& options = {});
 

@@ -22,9 +22,9 @@ struct Dtype {
   std::size_t bytes;
 };
 constexpr std::array kDtypes = {
-    Dtype{"float32", "<f4", 4}, Dtype{"float16", "<f2", 2},  Dtype{"float64", "<f8", 8}, Dtype{"int8", "|i1", 1},
-    Dtype{"int16", "<i2", 2},   Dtype{"int32", "<i4", 4},    Dtype{"int64", "<i8", 8},   Dtype{"uint8", "|u1", 1},
-    Dtype{"uint16", "<u2", 2},  Dtype{"uint32", "<u4", 4},   Dtype{"uint64", "<u8", 8},  Dtype{"bool", "|b1", 1},
+    Dtype{"float32", "<f4", 4},  Dtype{"float16", "<f2", 2}, Dtype{"float64", "<f8", 8}, Dtype{"int8", "|i1", 1},
+    Dtype{"int16", "<i2", 2},    Dtype{"int32", "<i4", 4},   Dtype{"int64", "<i8", 8},   Dtype{"uint8", "|u1", 1},
+    Dtype{"uint16", "<u2", 2},   Dtype{"uint32", "<u4", 4},  Dtype{"uint64", "<u8", 8},  Dtype{"bool", "|b1", 1},
     Dtype{"bfloat16", "<V2", 2},
 };
 
@@ -32,8 +32,8 @@ const Dtype* dtype_of_descr(std::string_view descr) {
   for (const Dtype& dtype : kDtypes) {
     if (dtype.descr == descr) return &dtype;
     // One-byte types have no order; raw bytes are written with '|' by some versions.
-    if (descr.size() == 3 && dtype.descr.substr(1) == descr.substr(1) && (dtype.bytes == 1 || dtype.name == "bfloat16") &&
-        (descr[0] == '<' || descr[0] == '|' || descr[0] == '='))
+    if (descr.size() == 3 && dtype.descr.substr(1) == descr.substr(1) &&
+        (dtype.bytes == 1 || dtype.name == "bfloat16") && (descr[0] == '<' || descr[0] == '|' || descr[0] == '='))
       return &dtype;
   }
   return nullptr;
@@ -53,9 +53,12 @@ class HeaderReader {
         descr = quoted();
         if (!descr) return bad("descr is not a text (structured types are not served)");
       } else if (*key == "fortran_order" && !fortran_order) {
-        if (word("True")) fortran_order = true;
-        else if (word("False")) fortran_order = false;
-        else return bad("fortran_order is neither True nor False");
+        if (word("True"))
+          fortran_order = true;
+        else if (word("False"))
+          fortran_order = false;
+        else
+          return bad("fortran_order is neither True nor False");
       } else if (*key == "shape" && !shape) {
         if (!tuple()) return bad("shape is not a tuple of sizes");
       } else {
@@ -69,7 +72,10 @@ class HeaderReader {
     skip();
     if (at_ != text_.size()) return bad("text after the dictionary");
     if (!descr || !fortran_order || !shape)
-      return make_error(ErrorCode::kInvalidFile, ".npy header: {} is missing", !descr ? "descr" : !shape ? "shape" : "fortran_order");
+      return make_error(ErrorCode::kInvalidFile, ".npy header: {} is missing",
+                        !descr   ? "descr"
+                        : !shape ? "shape"
+                                 : "fortran_order");
     return {};
   }
 
@@ -142,27 +148,31 @@ std::size_t dtype_bytes(std::string_view name) {
 
 Result<NpyArray> read_npy(std::span<const std::byte> bytes) {
   if (bytes.size() < 10 || as_text(bytes.first(kMagic.size())) != kMagic)
-    return make_error(ErrorCode::kInvalidFile, ".npy: the file does not begin with the magic of NumPy (it has {} bytes)", bytes.size());
+    return make_error(ErrorCode::kInvalidFile,
+                      ".npy: the file does not begin with the magic of NumPy (it has {} bytes)", bytes.size());
   auto major = std::to_integer<unsigned>(bytes[6]), minor = std::to_integer<unsigned>(bytes[7]);
   if ((major != 1 && major != 2) || minor != 0)
     return make_error(ErrorCode::kInvalidFile, ".npy: format version is {}.{}, expected 1.0 or 2.0", major, minor);
   std::size_t prefix = major == 1 ? 10 : 12;
-  if (bytes.size() < prefix) return make_error(ErrorCode::kInvalidFile, ".npy: {} bytes, expected at least {}", bytes.size(), prefix);
+  if (bytes.size() < prefix)
+    return make_error(ErrorCode::kInvalidFile, ".npy: {} bytes, expected at least {}", bytes.size(), prefix);
   std::size_t length = major == 1 ? load_le<std::uint16_t>(bytes.data() + 8) : load_le<std::uint32_t>(bytes.data() + 8);
   if (length > kMaxNpyHeaderBytes || length > bytes.size() - prefix)
-    return make_error(ErrorCode::kInvalidFile, ".npy: header length is {}, the file has {} bytes after it", length, bytes.size() - prefix);
+    return make_error(ErrorCode::kInvalidFile, ".npy: header length is {}, the file has {} bytes after it", length,
+                      bytes.size() - prefix);
   HeaderReader header(as_text(bytes.subspan(prefix, length)));
   if (auto status = header.read(); !status) return tl::unexpected(status.error());
   const Dtype* dtype = dtype_of_descr(*header.descr);
   if (dtype == nullptr)
-    return make_error(ErrorCode::kUnsupported, ".npy header: descr is '{}', expected a little-endian number type such as '<f4'", *header.descr);
+    return make_error(ErrorCode::kUnsupported,
+                      ".npy header: descr is '{}', expected a little-endian number type such as '<f4'", *header.descr);
   if (*header.fortran_order && header.shape->size() > 1)
     return make_error(ErrorCode::kUnsupported, ".npy header: fortran_order is True, expected False (C order)");
   auto size = array_bytes(*header.shape, dtype->bytes);
   auto data = bytes.subspan(prefix + length);
   if (!size || *size != data.size())
-    return make_error(ErrorCode::kInvalidFile, ".npy: shape and descr '{}' make {} bytes, the file holds {}", *header.descr,
-                      size ? std::to_string(*size) : "more than 2^64", data.size());
+    return make_error(ErrorCode::kInvalidFile, ".npy: shape and descr '{}' make {} bytes, the file holds {}",
+                      *header.descr, size ? std::to_string(*size) : "more than 2^64", data.size());
   return NpyArray{std::string(dtype->name), *header.shape, {data.begin(), data.end()}};
 }
 

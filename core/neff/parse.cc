@@ -13,7 +13,8 @@ namespace {
 
 Result<Json> json_file(const Files& files, const std::string& name) {
   auto found = files.find(name);
-  if (found == files.end()) return make_error(ErrorCode::kInvalidFile, "{}: there is no such file in the payload", name);
+  if (found == files.end())
+    return make_error(ErrorCode::kInvalidFile, "{}: there is no such file in the payload", name);
   return parse_json(found->second, name);
 }
 
@@ -38,21 +39,24 @@ Result<std::vector<std::string>> kelf_names(const Files& files) {
     Object attributes = node.object("attrs");
     std::string function = attributes.text("func_name", kMaxNameBytes);
     if (!failure.failed() && function != "__kelf")
-      failure.set(ErrorCode::kUnsupported, "{} is {}: nodes that run on the CPU are not served, expected \"__kelf\"", attributes.path("func_name"),
-                  shown(function));
+      failure.set(ErrorCode::kUnsupported, "{} is {}: nodes that run on the CPU are not served, expected \"__kelf\"",
+                  attributes.path("func_name"), shown(function));
     std::string kelf = attributes.text("kelf", kMaxPathBytes);
     if (!failure.failed() && !files.contains(kelf))
-      failure.set(ErrorCode::kInvalidFile, "{} is {}, but there is no such file in the payload", attributes.path("kelf"), shown(kelf));
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, but there is no such file in the payload",
+                  attributes.path("kelf"), shown(kelf));
     names.push_back(std::move(kelf));
   }
-  if (!failure.failed() && names.empty()) failure.set(ErrorCode::kInvalidFile, "nodes names no kelf, expected a node with func_name \"__kelf\"");
+  if (!failure.failed() && names.empty())
+    failure.set(ErrorCode::kInvalidFile, "nodes names no kelf, expected a node with func_name \"__kelf\"");
   if (!failure.failed() && names.size() > kMaxSubgraphs)
     failure.set(ErrorCode::kInvalidFile, "nodes names {} kelfs, expected at most {}", names.size(), kMaxSubgraphs);
   if (failure.failed()) return tl::unexpected(failure.error());
   return names;
 }
 
-Status read_subgraph(const std::string& definition, std::uint64_t& constant_bytes_left, const Files& files, Subgraph& subgraph) {
+Status read_subgraph(const std::string& definition, std::uint64_t& constant_bytes_left, const Files& files,
+                     Subgraph& subgraph) {
   auto slash = definition.rfind('/');
   SubgraphContext context{files, slash == definition.npos ? "" : definition.substr(0, slash + 1), constant_bytes_left};
   if (auto status = read_definition(definition, context, subgraph); !status) return status;
@@ -72,26 +76,31 @@ Status read_kelf(const std::string& name, std::uint64_t& constant_bytes_left, co
   if (!failure.failed() && target == kTarget && version != "0.5")
     failure.set(ErrorCode::kUnsupportedVersion, "version is {}, expected \"0.5\"", shown(version));
   if (!failure.failed() && !neff.target.empty() && neff.target != target)
-    failure.set(ErrorCode::kInvalidFile, "target is {}, but that of another kelf is {}, expected one target", shown(target), shown(neff.target));
+    failure.set(ErrorCode::kInvalidFile, "target is {}, but that of another kelf is {}, expected one target",
+                shown(target), shown(neff.target));
   neff.target = target;
   const Json& graphs = kelf.array("graphs", kMaxSubgraphs);
-  if (!failure.failed() && graphs.empty()) failure.set(ErrorCode::kInvalidFile, "graphs is empty, expected at least one");
+  if (!failure.failed() && graphs.empty())
+    failure.set(ErrorCode::kInvalidFile, "graphs is empty, expected at least one");
   for (std::size_t i = 0; i < graphs.size() && !failure.failed(); ++i) {
     Object graph(graphs[i], fmt::format("graphs[{}]", i), failure);
     Subgraph subgraph;
     subgraph.name = graph.text("name", kMaxNameBytes);
     std::string definition = graph.text("definition", kMaxPathBytes);
     if (!failure.failed() && !files.contains(definition))
-      failure.set(ErrorCode::kInvalidFile, "{} is {}, but there is no such file in the payload", graph.path("definition"), shown(definition));
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, but there is no such file in the payload",
+                  graph.path("definition"), shown(definition));
     if (failure.failed()) break;
     for (const Subgraph& other : neff.subgraphs)
-      if (other.name == subgraph.name) failure.set(ErrorCode::kInvalidFile, "graphs[{}].name is {}, which is there twice", i, shown(subgraph.name));
+      if (other.name == subgraph.name)
+        failure.set(ErrorCode::kInvalidFile, "graphs[{}].name is {}, which is there twice", i, shown(subgraph.name));
     if (!failure.failed()) {
       auto status = read_subgraph(definition, constant_bytes_left, files, subgraph);
       if (!status && target == kTarget) return status;
       if (!status) {
         // Another generation's subgraph: its shape may differ in ways that are not public. Describe what there is.
-        neff.notices.push_back(fmt::format("subgraph '{}' of target \"{}\" was not read in full: {}", subgraph.name, target, status.error().message));
+        neff.notices.push_back(fmt::format("subgraph '{}' of target \"{}\" was not read in full: {}", subgraph.name,
+                                           target, status.error().message));
       }
       if (target != kTarget) subgraph.isa_version = 0;
     }
@@ -110,7 +119,8 @@ Result<Neff> parse_all(std::span<const std::byte> bytes, const ParseOptions& opt
     auto check = check_hash(*header, bytes.subspan(kHeaderBytes, header->data_size));
     if (!check) return tl::unexpected(check.error());
     if (*check == HashCheck::kCannotTell)
-      neff.notices.push_back(fmt::format("NEFF header: hash cannot be validated: what the writer \"{}\" hashes is not public", header->build_version));
+      neff.notices.push_back(fmt::format(
+          "NEFF header: hash cannot be validated: what the writer \"{}\" hashes is not public", header->build_version));
   }
   auto files = unpack(bytes, options);
   if (!files) return tl::unexpected(files.error());
@@ -118,14 +128,19 @@ Result<Neff> parse_all(std::span<const std::byte> bytes, const ParseOptions& opt
   if (!kelfs) return tl::unexpected(kelfs.error());
   std::uint64_t constant_bytes_left = options.max_unpacked_bytes;
   for (const std::string& kelf : *kelfs)
-    if (auto status = read_kelf(kelf, constant_bytes_left, *files, neff); !status) return tl::unexpected(status.error());
+    if (auto status = read_kelf(kelf, constant_bytes_left, *files, neff); !status)
+      return tl::unexpected(status.error());
   if (neff.target != kTarget) return neff;  // described; refused where it would be loaded
   if (header->feature_bits != 0)
-    return make_error(ErrorCode::kUnsupportedVersion, "NEFF header: feature_bits is {:#x}, expected 0: this runtime knows no such feature", header->feature_bits);
+    return make_error(ErrorCode::kUnsupportedVersion,
+                      "NEFF header: feature_bits is {:#x}, expected 0: this runtime knows no such feature",
+                      header->feature_bits);
   if (header->lnc_size > 1)
-    return make_error(ErrorCode::kUnsupported, "NEFF header: lnc_size is {}, expected 1: NeuronCore-v1 has no logical cores", header->lnc_size);
+    return make_error(ErrorCode::kUnsupported,
+                      "NEFF header: lnc_size is {}, expected 1: NeuronCore-v1 has no logical cores", header->lnc_size);
   if (header->num_tpb != neff.subgraphs.size())
-    return make_error(ErrorCode::kInvalidFile, "NEFF header: num_tpb is {}, but there are {} subgraphs", header->num_tpb, neff.subgraphs.size());
+    return make_error(ErrorCode::kInvalidFile, "NEFF header: num_tpb is {}, but there are {} subgraphs",
+                      header->num_tpb, neff.subgraphs.size());
   return neff;
 }
 

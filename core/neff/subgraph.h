@@ -19,12 +19,12 @@ using Files = std::map<std::string, std::vector<std::byte>>;
 /// What is known while a subgraph is read: the folder, names to indices, and what constants may still cost.
 struct SubgraphContext {
   const Files& files;
-  std::string folder;                                        ///< "sg00/" or ""
+  std::string folder;  ///< "sg00/" or ""
   std::uint64_t constant_bytes_left = 0;
   std::unordered_map<std::string, std::size_t> variables{};  ///< name → index in Subgraph::variables
   std::unordered_map<std::string, std::size_t> queues{};
-  std::vector<bool> queue_has_owner{};                       ///< per queue: its owner was named, or taken from its first user
-  std::array<std::string, isa::kEngines> engine_files{};     ///< as def.json names them; empty: the engine has no program
+  std::vector<bool> queue_has_owner{};  ///< per queue: its owner was named, or taken from its first user
+  std::array<std::string, isa::kEngines> engine_files{};  ///< as def.json names them; empty: the engine has no program
   std::array<std::string, isa::kEngines> instruction_files{};
 };
 

@@ -9,7 +9,8 @@
 namespace opennrt::neff {
 namespace {
 
-TensorInfo read_tensor(const std::string& name, const Object& object, const SubgraphContext& context, const Subgraph& subgraph) {
+TensorInfo read_tensor(const std::string& name, const Object& object, const SubgraphContext& context,
+                       const Subgraph& subgraph) {
   TensorInfo tensor;
   Failure& failure = object.failure();
   tensor.name = name;
@@ -24,7 +25,8 @@ TensorInfo read_tensor(const std::string& name, const Object& object, const Subg
   tensor.kind = kind == "input" ? TensorKind::kInput : TensorKind::kOutput;
   tensor.bytes = dtype_bytes(tensor.dtype);
   if (tensor.bytes == 0) {
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected a type such as float32", object.path("dtype"), shown(tensor.dtype));
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected a type such as float32", object.path("dtype"),
+                shown(tensor.dtype));
     return tensor;
   }
   for (std::uint64_t size : shape) {
@@ -37,10 +39,11 @@ TensorInfo read_tensor(const std::string& name, const Object& object, const Subg
   auto found = context.variables.find(name);
   VariableType wanted = tensor.kind == TensorKind::kInput ? VariableType::kInput : VariableType::kOutput;
   if (found == context.variables.end() || subgraph.variables[found->second].type != wanted)
-    failure.set(ErrorCode::kInvalidFile, "{} is an {}, expected a variable of def.json with that name and type", object.path(), kind);
+    failure.set(ErrorCode::kInvalidFile, "{} is an {}, expected a variable of def.json with that name and type",
+                object.path(), kind);
   else if (subgraph.variables[found->second].size != tensor.bytes)
-    failure.set(ErrorCode::kInvalidFile, "{} and dtype make {} bytes, but the size of variable '{}' is {}", object.path("shape"), tensor.bytes,
-                name, subgraph.variables[found->second].size);
+    failure.set(ErrorCode::kInvalidFile, "{} and dtype make {} bytes, but the size of variable '{}' is {}",
+                object.path("shape"), tensor.bytes, name, subgraph.variables[found->second].size);
   return tensor;
 }
 
@@ -64,11 +67,14 @@ Status read_tensor_map(SubgraphContext& context, Subgraph& subgraph) {
     }
   if (!failure.failed())
     for (const Variable& variable : subgraph.variables)
-      if ((variable.type == VariableType::kInput || variable.type == VariableType::kOutput) && !names.contains(variable.name))
-        failure.set(ErrorCode::kInvalidFile, "tensors.{} is missing, but def.json has a variable of that name that is an {}", variable.name,
+      if ((variable.type == VariableType::kInput || variable.type == VariableType::kOutput) &&
+          !names.contains(variable.name))
+        failure.set(ErrorCode::kInvalidFile,
+                    "tensors.{} is missing, but def.json has a variable of that name that is an {}", variable.name,
                     variable.type == VariableType::kInput ? "input" : "output");
   if (failure.failed()) return tl::unexpected(failure.error());
-  std::stable_partition(subgraph.tensors.begin(), subgraph.tensors.end(), [](const TensorInfo& t) { return t.kind == TensorKind::kInput; });
+  std::stable_partition(subgraph.tensors.begin(), subgraph.tensors.end(),
+                        [](const TensorInfo& t) { return t.kind == TensorKind::kInput; });
   return {};
 }
 

@@ -36,7 +36,8 @@ const char* forward_config(void* context, const char* name) {
 }
 
 bool is_plain_name(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
+  return !name.empty() &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 std::string dl_reason() {
@@ -46,51 +47,65 @@ std::string dl_reason() {
 
 }  // namespace
 
-std::string Backend::take_error_text() { return std::exchange(last_error_text, {}); }
+std::string Backend::take_error_text() {
+  return std::exchange(last_error_text, {});
+}
 
-Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, const std::string& backend_dir, const opennrt_host_t& host) {
+Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, const std::string& backend_dir,
+                                               const opennrt_host_t& host) {
   bool is_path = name_or_path.find('/') != name_or_path.npos;
   if (!is_path && !is_plain_name(name_or_path))
-    return make_error(ErrorCode::kInvalidArgument, "backend '{}': expected a name (letters, digits, '_', '-') or a path with a '/'", name_or_path);
+    return make_error(ErrorCode::kInvalidArgument,
+                      "backend '{}': expected a name (letters, digits, '_', '-') or a path with a '/'", name_or_path);
   std::string path = is_path ? name_or_path : backend_dir + "/libopennrt_backend_" + name_or_path + ".so";
   // NODELETE: SystemC's kernel cannot be unloaded and loaded again, and neither can threads that a backend may own.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (library == nullptr) return make_error(ErrorCode::kInvalidArgument, "backend '{}': {} cannot be loaded: {}", name_or_path, path, dl_reason());
+  if (library == nullptr)
+    return make_error(ErrorCode::kInvalidArgument, "backend '{}': {} cannot be loaded: {}", name_or_path, path,
+                      dl_reason());
   auto entry = reinterpret_cast<opennrt_backend_entry_t>(dlsym(library, OPENNRT_BACKEND_ENTRY));
   if (entry == nullptr) {
-    auto error = make_error(ErrorCode::kInvalidArgument, "backend '{}': {} is not a backend: {}", name_or_path, path, dl_reason());
+    auto error = make_error(ErrorCode::kInvalidArgument, "backend '{}': {} is not a backend: {}", name_or_path, path,
+                            dl_reason());
     dlclose(library);
     return error;
   }
   const opennrt_backend_api_t* api = entry(OPENNRT_BACKEND_ABI_MAJOR);
   if (api == nullptr || api->abi_major != OPENNRT_BACKEND_ABI_MAJOR) {
-    auto error = make_error(ErrorCode::kUnsupported, "backend '{}': {} does not serve version {} of the backend ABI{}", name_or_path, path,
-                            OPENNRT_BACKEND_ABI_MAJOR, api != nullptr ? fmt::format(" (it has {}.{})", api->abi_major, api->abi_minor) : "");
+    auto error = make_error(ErrorCode::kUnsupported, "backend '{}': {} does not serve version {} of the backend ABI{}",
+                            name_or_path, path, OPENNRT_BACKEND_ABI_MAJOR,
+                            api != nullptr ? fmt::format(" (it has {}.{})", api->abi_major, api->abi_minor) : "");
     dlclose(library);
     return error;
   }
   // Everything up to device_close must be there; what comes later may be missing or NULL (backend.h).
   constexpr std::size_t kLeast = offsetof(opennrt_backend_api_t, device_close) + sizeof(api->device_close);
-  bool whole = api->size >= kLeast && api->name != nullptr && api->open != nullptr && api->close != nullptr && api->version != nullptr &&
-               api->devices != nullptr && api->device_open != nullptr && api->device_close != nullptr;
+  bool whole = api->size >= kLeast && api->name != nullptr && api->open != nullptr && api->close != nullptr &&
+               api->version != nullptr && api->devices != nullptr && api->device_open != nullptr &&
+               api->device_close != nullptr;
   if (!whole) {
-    auto error = make_error(ErrorCode::kUnsupported, "backend '{}': {} has an incomplete table (size {}, expected at least {} with open to device_close set)",
-                            name_or_path, path, api->size, kLeast);
+    auto error = make_error(
+        ErrorCode::kUnsupported,
+        "backend '{}': {} has an incomplete table (size {}, expected at least {} with open to device_close set)",
+        name_or_path, path, api->size, kLeast);
     dlclose(library);
     return error;
   }
   std::shared_ptr<Backend> backend(new Backend());
   std::memcpy(&backend->table_, api, std::min(api->size, sizeof(backend->table_)));
   backend->outer_ = host;
-  backend->inner_ = {sizeof(opennrt_host_t), &backend->outer_, forward_log, forward_log_enabled, forward_config, host.data_dir};
+  backend->inner_ = {sizeof(opennrt_host_t), &backend->outer_, forward_log,
+                     forward_log_enabled,    forward_config,   host.data_dir};
   take_error_text();
   int status = api->open(&backend->inner_, &backend->handle_);
   dlclose(library);  // the code stays, because of NODELETE
   if (status != 0) {
     backend->handle_ = nullptr;
     std::string text = take_error_text();
-    return make_error(code_of_errno(status) == ErrorCode::kInternal ? ErrorCode::kInvalidArgument : code_of_errno(status),
-                      "backend '{}' ({}) cannot be opened: {}{}{}", name_or_path, path, std::strerror(-status), text.empty() ? "" : ": ", text);
+    return make_error(
+        code_of_errno(status) == ErrorCode::kInternal ? ErrorCode::kInvalidArgument : code_of_errno(status),
+        "backend '{}' ({}) cannot be opened: {}{}{}", name_or_path, path, std::strerror(-status),
+        text.empty() ? "" : ": ", text);
   }
   return backend;
 }

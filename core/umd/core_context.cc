@@ -13,12 +13,14 @@ namespace {
 using inf1::chosen::ErrorNotification;
 using inf1::chosen::Notification;
 
-constexpr std::uint32_t kNotifyQueueBytes = 64 * 1024;  // 4096 entries: a program may notify that often between two looks
+constexpr std::uint32_t kNotifyQueueBytes =
+    64 * 1024;  // 4096 entries: a program may notify that often between two looks
 constexpr std::uint32_t kErrorQueueBytes = 16 * 1024;
-constexpr std::uint8_t kDmaSender = 3;                  // Notification::engine of a DMA queue
+constexpr std::uint8_t kDmaSender = 3;  // Notification::engine of a DMA queue
 
 std::string sender(const Notification& entry) {
-  return entry.engine < isa::kEngines ? std::string(isa::engine_name(static_cast<isa::Engine>(entry.engine))) : fmt::format("sender {}", entry.engine);
+  return entry.engine < isa::kEngines ? std::string(isa::engine_name(static_cast<isa::Engine>(entry.engine)))
+                                      : fmt::format("sender {}", entry.engine);
 }
 
 struct Fault {
@@ -31,7 +33,8 @@ struct Fault {
 Fault fault_of(std::uint8_t code) {
   switch (static_cast<ErrorNotification>(code)) {
     case ErrorNotification::kNumerical:
-      return {Outcome::kCompletedWithNumericalError, false, "numerical error (INFER_ERROR_SUBTYPE_NUMERICAL): a NaN was produced"};
+      return {Outcome::kCompletedWithNumericalError, false,
+              "numerical error (INFER_ERROR_SUBTYPE_NUMERICAL): a NaN was produced"};
     case ErrorNotification::kIllegalInstruction:
       return {Outcome::kIllegalInstruction, true, "illegal instruction"};
     case ErrorNotification::kOutOfBounds:
@@ -80,15 +83,17 @@ struct CoreContext::Progress {
     ++errors;
     // The first that stops the inference names it; before that, the worst of those that let it go on.
     bool first = errors == 1 || (fault.stops && !stopped) ||
-                 (!stopped && ending.outcome == Outcome::kCompletedWithNumericalError && fault.outcome == Outcome::kCompletedWithError);
+                 (!stopped && ending.outcome == Outcome::kCompletedWithNumericalError &&
+                  fault.outcome == Outcome::kCompletedWithError);
     if (!first) return;
     ending.outcome = fault.outcome;
     if (entry.engine == kDmaSender)
-      ending.message = fmt::format("{} on DMA engine {} queue {} ({})", fault.text, entry.value >> 8, entry.value & 0xff,
-                                   (*queue_name)(entry.value >> 8, entry.value & 0xff));
+      ending.message = fmt::format("{} on DMA engine {} queue {} ({})", fault.text, entry.value >> 8,
+                                   entry.value & 0xff, (*queue_name)(entry.value >> 8, entry.value & 0xff));
     else
       ending.message = fmt::format("{} at instruction {} of {}", fault.text, entry.value, sender(entry));
-    if (static_cast<ErrorNotification>(entry.code) == ErrorNotification::kNone || entry.code > static_cast<std::uint8_t>(ErrorNotification::kQueueOverflow))
+    if (static_cast<ErrorNotification>(entry.code) == ErrorNotification::kNone ||
+        entry.code > static_cast<std::uint8_t>(ErrorNotification::kQueueOverflow))
       ending.message += fmt::format(" (code {})", entry.code);
     stopped = stopped || fault.stops;
     ending.needs_recovery = ending.needs_recovery || fault.outcome != Outcome::kCompletedWithNumericalError;
@@ -98,14 +103,17 @@ struct CoreContext::Progress {
 Result<std::unique_ptr<CoreContext>> CoreContext::create(Device& device, std::uint32_t core) {
   std::unique_ptr<CoreContext> context(new CoreContext(device, core));
   for (std::uint32_t i = 0; i < inf1::kDmaEnginesPerCore; ++i) {
-    int result = call(device.api().dma_engine_set_state, device.handle(), core * inf1::kDmaEnginesPerCore + i, OPENNRT_DMA_NORMAL);
+    int result = call(device.api().dma_engine_set_state, device.handle(), core * inf1::kDmaEnginesPerCore + i,
+                      OPENNRT_DMA_NORMAL);
     if (result != 0 && result != -ENOTSUP) return driver_error(result, "dma_engine_set_state", device.number());
   }
   if (auto status = context->make_queues(); !status) return tl::unexpected(status.error());
   return context;
 }
 
-CoreContext::~CoreContext() { destroy_queues(); }
+CoreContext::~CoreContext() {
+  destroy_queues();
+}
 
 Status CoreContext::make_queues() {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
@@ -113,12 +121,16 @@ Status CoreContext::make_queues() {
     bool notify = i < isa::kEngines;
     queue.type = notify ? OPENNRT_NQ_NOTIFY : OPENNRT_NQ_ERROR;
     queue.engine = notify ? static_cast<std::uint32_t>(i) : 0;
-    int result = call(device_.api().nq_init, device_.handle(), core_, queue.type, queue.engine, notify ? kNotifyQueueBytes : kErrorQueueBytes, &queue.nq);
+    int result = call(device_.api().nq_init, device_.handle(), core_, queue.type, queue.engine,
+                      notify ? kNotifyQueueBytes : kErrorQueueBytes, &queue.nq);
     if (result != 0) return driver_error(result, "nq_init", device_.number());
     queue.made = true;
     queue.consumed = 0;
-    if (queue.nq.entries == nullptr || queue.nq.bytes < sizeof(Notification) || (queue.nq.bytes & (queue.nq.bytes - 1)) != 0)
-      return make_error(ErrorCode::kInternal, "nq_init on Neuron Device {}: the queue has {} bytes, expected a mapped power of two", device_.number(), queue.nq.bytes);
+    if (queue.nq.entries == nullptr || queue.nq.bytes < sizeof(Notification) ||
+        (queue.nq.bytes & (queue.nq.bytes - 1)) != 0)
+      return make_error(ErrorCode::kInternal,
+                        "nq_init on Neuron Device {}: the queue has {} bytes, expected a mapped power of two",
+                        device_.number(), queue.nq.bytes);
   }
   seen_ = 0;
   return {};
@@ -149,7 +161,8 @@ std::uint64_t CoreContext::drain(const std::function<void(const Notification&)>&
       // A queue that fills as fast as it is read must not keep us from the others.
       if (queue.consumed - before >= room) break;
     }
-    if (queue.consumed != before) call(device_.api().nq_consume, device_.handle(), core_, queue.type, queue.engine, queue.consumed);
+    if (queue.consumed != before)
+      call(device_.api().nq_consume, device_.handle(), core_, queue.type, queue.engine, queue.consumed);
     taken += queue.consumed - before;
   }
   seen_ += taken;
@@ -165,8 +178,10 @@ Status CoreContext::wait_for_notification(std::uint64_t deadline_ns, bool& timed
   timed_out = false;
   if (api.wait != nullptr) {
     int result = api.wait(device_.handle(), core_, seen_, deadline_ns);
-    if (result == -ETIMEDOUT) timed_out = true;
-    else if (result != 0) return driver_error(result, "wait", device_.number());
+    if (result == -ETIMEDOUT)
+      timed_out = true;
+    else if (result != 0)
+      return driver_error(result, "wait", device_.number());
     return {};
   }
   // No wait(): look at the phase bits, first at once, then with growing pauses.
@@ -176,7 +191,8 @@ Status CoreContext::wait_for_notification(std::uint64_t deadline_ns, bool& timed
       const std::uint64_t room = queue.nq.bytes / sizeof(Notification);
       const auto* base = static_cast<const std::uint8_t*>(const_cast<const void*>(queue.nq.entries));
       const std::uint8_t expected = (queue.consumed / room) % 2 == 0 ? 1 : 0;
-      if (__atomic_load_n(base + (queue.consumed % room) * sizeof(Notification), __ATOMIC_ACQUIRE) == expected) return {};
+      if (__atomic_load_n(base + (queue.consumed % room) * sizeof(Notification), __ATOMIC_ACQUIRE) == expected)
+        return {};
     }
     std::uint64_t now = 0;
     int result = call(api.clock, device_.handle(), &now);
@@ -185,8 +201,10 @@ Status CoreContext::wait_for_notification(std::uint64_t deadline_ns, bool& timed
       timed_out = true;
       return {};
     }
-    if (round > kSpins + kYields) std::this_thread::sleep_for(std::chrono::microseconds(100));
-    else if (round > kSpins) std::this_thread::yield();
+    if (round > kSpins + kYields)
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    else if (round > kSpins)
+      std::this_thread::yield();
   }
 }
 
@@ -214,9 +232,11 @@ Result<Ending> CoreContext::wait_for_end(std::uint32_t end_value, std::uint64_t 
   std::string missing;
   for (std::size_t i = 0; i < isa::kEngines; ++i)
     if (progress.ends[i] == 0)
-      missing += fmt::format("{} (end:{}) of {}", missing.empty() ? "missing infer_status notification:" : ",", i, isa::engine_name(static_cast<isa::Engine>(i)));
-  std::string text = fmt::format("inference timeout ({} ms) on Neuron Device {} NC {}, waiting for execution completion notification; {}",
-                                 timeout_ns / 1'000'000, device_.number(), core_, missing);
+      missing += fmt::format("{} (end:{}) of {}", missing.empty() ? "missing infer_status notification:" : ",", i,
+                             isa::engine_name(static_cast<isa::Engine>(i)));
+  std::string text = fmt::format(
+      "inference timeout ({} ms) on Neuron Device {} NC {}, waiting for execution completion notification; {}",
+      timeout_ns / 1'000'000, device_.number(), core_, missing);
   if (!ending.message.empty()) text += "; before that: " + ending.message;
   if (std::string said = Backend::take_error_text(); !said.empty()) text += "; " + said;
   ending.outcome = Outcome::kTimeout;
@@ -249,7 +269,9 @@ Status CoreContext::bring_back() {
   std::int32_t answer = 0;
   result = call(api.reset_wait, device_.handle(), request, &answer);
   if (result != 0) return driver_error(result, "reset_wait", device_.number());
-  if (answer != 0) return make_error(ErrorCode::kHardware, "the reset of NC {} of Neuron Device {} failed with {}", core_, device_.number(), answer);
+  if (answer != 0)
+    return make_error(ErrorCode::kHardware, "the reset of NC {} of Neuron Device {} failed with {}", core_,
+                      device_.number(), answer);
   for (std::uint32_t i = 0; i < inf1::kDmaEnginesPerCore; ++i) {
     result = call(api.dma_engine_set_state, device_.handle(), core_ * inf1::kDmaEnginesPerCore + i, OPENNRT_DMA_NORMAL);
     if (result != 0 && result != -ENOTSUP) return driver_error(result, "dma_engine_set_state", device_.number());
@@ -270,7 +292,8 @@ Status CoreContext::bring_back() {
 Status CoreContext::recover() {
   auto status = bring_back();
   if (!status)
-    unrecoverable_ = fmt::format("NC {} of Neuron Device {} could not be brought back after a failed inference: {}", core_, device_.number(), status.error().message);
+    unrecoverable_ = fmt::format("NC {} of Neuron Device {} could not be brought back after a failed inference: {}",
+                                 core_, device_.number(), status.error().message);
   return status;
 }
 

@@ -20,8 +20,8 @@ namespace opennrt::umd {
 struct Ending {
   Outcome outcome = Outcome::kCompleted;
   std::string message;
-  std::uint64_t last_end_ns = 0;   ///< device clock of the last end notification
-  bool needs_recovery = false;     ///< engines or queues may still be busy, or have stopped
+  std::uint64_t last_end_ns = 0;  ///< device clock of the last end notification
+  bool needs_recovery = false;    ///< engines or queues may still be busy, or have stopped
 };
 
 /// Not thread-safe but for `order`: all else is called by who holds it.

@@ -11,17 +11,25 @@ namespace {
 constexpr std::size_t kAddressAt = 8;
 constexpr std::uint32_t kRingUnit = inf1::kRingAlignment / inf1::kDescriptorBytes;  // 16 descriptors
 
-constexpr std::uint32_t length_field(std::uint32_t bytes) { return bytes == inf1::kDescMaxBytes ? 0 : bytes; }
+constexpr std::uint32_t length_field(std::uint32_t bytes) {
+  return bytes == inf1::kDescMaxBytes ? 0 : bytes;
+}
 
-Place at(const Place& base, std::uint64_t offset) { return {base.address + offset, base.tensor}; }
+Place at(const Place& base, std::uint64_t offset) {
+  return {base.address + offset, base.tensor};
+}
 
 /// SBUF's window has gaps: only the first bytes of each partition's stride exist.
-Status check_partition(const neff::Variable& variable, std::uint64_t offset, std::uint64_t bytes, std::uint32_t bytes_per_partition) {
+Status check_partition(const neff::Variable& variable, std::uint64_t offset, std::uint64_t bytes,
+                       std::uint32_t bytes_per_partition) {
   std::uint64_t address = variable.address + offset;
-  std::uint64_t partition = address / inf1::chosen::kSbufPartitionStride, in_partition = address % inf1::chosen::kSbufPartitionStride;
+  std::uint64_t partition = address / inf1::chosen::kSbufPartitionStride,
+                in_partition = address % inf1::chosen::kSbufPartitionStride;
   if (in_partition + bytes <= bytes_per_partition) return {};
-  return make_error(ErrorCode::kInvalidFile, "variable '{}': a transfer touches bytes {} to {} of partition {}, but a partition of this device has {}",
-                    variable.name, in_partition, in_partition + bytes - 1, partition, bytes_per_partition);
+  return make_error(
+      ErrorCode::kInvalidFile,
+      "variable '{}': a transfer touches bytes {} to {} of partition {}, but a partition of this device has {}",
+      variable.name, in_partition, in_partition + bytes - 1, partition, bytes_per_partition);
 }
 
 }  // namespace
@@ -30,7 +38,9 @@ Status check_partition(const neff::Variable& variable, std::uint64_t offset, std
 
 void RingImage::append(std::vector<std::byte>& ring, const Place& place, std::uint32_t control, bool receive) {
   std::size_t start = ring.size();
-  if (place.tensor) patches_.push_back({static_cast<std::uint32_t>(start / inf1::kDescriptorBytes), receive, *place.tensor, place.address});
+  if (place.tensor)
+    patches_.push_back(
+        {static_cast<std::uint32_t>(start / inf1::kDescriptorBytes), receive, *place.tensor, place.address});
   ring.resize(start + inf1::kDescriptorBytes);
   store_le<std::uint32_t>(ring.data() + start, control | inf1::kInitialRingId << inf1::kDescRingIdShift);
   store_le<std::uint64_t>(ring.data() + start + kAddressAt, place.tensor ? 0 : place.address);
@@ -42,7 +52,8 @@ void RingImage::add(const Place& from, const Place& to, std::uint32_t bytes, std
 }
 
 void RingImage::pad() {
-  std::size_t descriptors = std::max<std::size_t>(inf1::kRingMinDescriptors, round_up(count() + std::size_t{1}, kRingUnit));
+  std::size_t descriptors =
+      std::max<std::size_t>(inf1::kRingMinDescriptors, round_up(count() + std::size_t{1}, kRingUnit));
   transmit_.resize(descriptors * inf1::kDescriptorBytes);
   receive_.resize(descriptors * inf1::kDescriptorBytes);
 }
@@ -54,7 +65,8 @@ void RingImage::close_packet(std::uint32_t index) {
 
 void RingImage::set_address(const Patch& patch, std::uint64_t address) {
   auto& ring = patch.receive ? receive_ : transmit_;
-  store_le<std::uint64_t>(ring.data() + std::size_t{patch.descriptor} * inf1::kDescriptorBytes + kAddressAt, address + patch.offset);
+  store_le<std::uint64_t>(ring.data() + std::size_t{patch.descriptor} * inf1::kDescriptorBytes + kAddressAt,
+                          address + patch.offset);
 }
 
 // ---- Runs ----
@@ -63,8 +75,10 @@ Runs::Runs(const neff::AccessPattern& pattern) : offset_(pattern.offset) {
   for (std::size_t i = 0; i < pattern.sizes.size(); ++i) {
     std::uint64_t size = pattern.sizes[i];
     if (size == 1) continue;
-    if (outer_.empty() && pattern.steps[i] > 0 && static_cast<std::uint64_t>(pattern.steps[i]) == run_) run_ *= size;
-    else outer_.push_back({size, 0, pattern.steps[i]});
+    if (outer_.empty() && pattern.steps[i] > 0 && static_cast<std::uint64_t>(pattern.steps[i]) == run_)
+      run_ *= size;
+    else
+      outer_.push_back({size, 0, pattern.steps[i]});
   }
   for (const Dimension& dimension : outer_) count_ *= dimension.size;
 }
@@ -88,7 +102,8 @@ std::uint64_t most_descriptors(const neff::DmaEntry& entry) {
   return from.count() + to.count() + bytes / inf1::kDescMaxBytes + 2;
 }
 
-Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph, const Placement& placement, RingImage& ring) {
+Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph, const Placement& placement,
+                    RingImage& ring) {
   Runs from(entry.from), to(entry.to);
   const Place& source = placement.variables[entry.from.variable];
   const Place& target = placement.variables[entry.to.variable];
@@ -100,16 +115,23 @@ Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph,
       from_at = from.next();
       from_left = from.bytes_per_run();
       if (placement.in_sbuf[entry.from.variable])
-        if (auto s = check_partition(subgraph.variables[entry.from.variable], from_at, from_left, placement.sbuf_bytes_per_partition); !s) return s;
+        if (auto s = check_partition(subgraph.variables[entry.from.variable], from_at, from_left,
+                                     placement.sbuf_bytes_per_partition);
+            !s)
+          return s;
     }
     if (to_left == 0) {
       to_at = to.next();
       to_left = to.bytes_per_run();
       if (placement.in_sbuf[entry.to.variable])
-        if (auto s = check_partition(subgraph.variables[entry.to.variable], to_at, to_left, placement.sbuf_bytes_per_partition); !s) return s;
+        if (auto s = check_partition(subgraph.variables[entry.to.variable], to_at, to_left,
+                                     placement.sbuf_bytes_per_partition);
+            !s)
+          return s;
     }
     std::uint64_t bytes = std::min({from_left, to_left, std::uint64_t{inf1::kDescMaxBytes}});
-    ring.add(at(source, from_at), at(target, to_at), static_cast<std::uint32_t>(bytes), in_packet == 0 ? inf1::kDescFirst : 0);
+    ring.add(at(source, from_at), at(target, to_at), static_cast<std::uint32_t>(bytes),
+             in_packet == 0 ? inf1::kDescFirst : 0);
     from_at += bytes, from_left -= bytes, to_at += bytes, to_left -= bytes, left -= bytes;
     if (++in_packet == inf1::kDescPerPacket || left == 0) {
       ring.close_packet(ring.count() - 1);
@@ -117,9 +139,12 @@ Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph,
     }
   }
   constexpr std::uint32_t kAlone = inf1::kDescFirst | inf1::kDescLast | inf1::kDescBarrier;
-  if (entry.event) ring.add({placement.one_address, {}}, {placement.core_base + inf1::kEventOffset + 4ull * *entry.event, {}}, 4, kAlone);
+  if (entry.event)
+    ring.add({placement.one_address, {}}, {placement.core_base + inf1::kEventOffset + 4ull * *entry.event, {}}, 4,
+             kAlone);
   if (entry.semaphore)
-    ring.add({placement.one_address, {}}, {placement.core_base + inf1::kSemaphoreIncrement + 4ull * *entry.semaphore, {}}, 4, kAlone);
+    ring.add({placement.one_address, {}},
+             {placement.core_base + inf1::kSemaphoreIncrement + 4ull * *entry.semaphore, {}}, 4, kAlone);
   return {};
 }
 

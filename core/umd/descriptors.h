@@ -17,7 +17,7 @@ namespace opennrt::umd {
 
 /// An address, or an offset in a tensor whose place is known only when an inference binds it.
 struct Place {
-  std::uint64_t address = 0;          ///< device address, or with `tensor` an offset
+  std::uint64_t address = 0;  ///< device address, or with `tensor` an offset
   std::optional<std::uint32_t> tensor;
 };
 
@@ -72,11 +72,11 @@ class Runs {
 
 /// Where the variables of a program are.
 struct Placement {
-  std::vector<Place> variables;             ///< of each variable's first byte
-  std::vector<bool> in_sbuf;                ///< it is in the state buffer: address = its window, checked against the partitions
-  std::uint64_t core_base = 0;              ///< device address of the core's window
+  std::vector<Place> variables;  ///< of each variable's first byte
+  std::vector<bool> in_sbuf;     ///< it is in the state buffer: address = its window, checked against the partitions
+  std::uint64_t core_base = 0;   ///< device address of the core's window
   std::uint32_t sbuf_bytes_per_partition = 0;
-  std::uint64_t one_address = 0;            ///< 4 bytes in device memory that hold 1
+  std::uint64_t one_address = 0;  ///< 4 bytes in device memory that hold 1
 };
 
 /// Upper bound of the descriptors that `entry` will take.
@@ -84,6 +84,7 @@ std::uint64_t most_descriptors(const neff::DmaEntry& entry);
 
 /// Appends the descriptors of `entry`: the copy in packets of at most 128, then, behind a barrier, the writes of 1 to the
 /// event's and to the semaphore's increment register. kInvalidFile when it leaves the bytes that a partition has.
-Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph, const Placement& placement, RingImage& ring);
+Status append_entry(const neff::DmaEntry& entry, const neff::Subgraph& subgraph, const Placement& placement,
+                    RingImage& ring);
 
 }  // namespace opennrt::umd

@@ -46,7 +46,8 @@ std::uint32_t preferred_channel(std::uint32_t core, opennrt_mem_category_t categ
 
 Status check_access(const Memory& memory, std::uint64_t offset, std::uint64_t bytes) {
   if (offset > memory.bytes() || bytes > memory.bytes() - offset)
-    return make_error(ErrorCode::kInvalidArgument, "access to bytes {} to {} of a memory of {} bytes", offset, offset + bytes, memory.bytes());
+    return make_error(ErrorCode::kInvalidArgument, "access to bytes {} to {} of a memory of {} bytes", offset,
+                      offset + bytes, memory.bytes());
   return {};
 }
 
@@ -63,7 +64,8 @@ Memory::~Memory() {
 Status Memory::write(std::uint64_t offset, std::span<const std::byte> data) {
   if (auto status = check_access(*this, offset, data.size()); !status) return status;
   if (data.empty()) return {};
-  int result = call(device_->api().mem_write, device_->handle(), handle_, offset, static_cast<const void*>(data.data()), data.size());
+  int result = call(device_->api().mem_write, device_->handle(), handle_, offset, static_cast<const void*>(data.data()),
+                    data.size());
   if (result != 0) return driver_error(result, "mem_write", device_->number());
   return {};
 }
@@ -71,7 +73,8 @@ Status Memory::write(std::uint64_t offset, std::span<const std::byte> data) {
 Status Memory::read(std::uint64_t offset, std::span<std::byte> data) const {
   if (auto status = check_access(*this, offset, data.size()); !status) return status;
   if (data.empty()) return {};
-  int result = call(device_->api().mem_read, device_->handle(), handle_, offset, static_cast<void*>(data.data()), data.size());
+  int result =
+      call(device_->api().mem_read, device_->handle(), handle_, offset, static_cast<void*>(data.data()), data.size());
   if (result != 0) return driver_error(result, "mem_read", device_->number());
   return {};
 }
@@ -79,7 +82,8 @@ Status Memory::read(std::uint64_t offset, std::span<std::byte> data) const {
 Status Memory::set(std::uint64_t offset, int value, std::uint64_t bytes) {
   if (auto status = check_access(*this, offset, bytes); !status) return status;
   if (bytes == 0) return {};
-  int result = call(device_->api().mem_set, device_->handle(), handle_, offset, static_cast<std::uint32_t>(value & 0xff), bytes);
+  int result =
+      call(device_->api().mem_set, device_->handle(), handle_, offset, static_cast<std::uint32_t>(value & 0xff), bytes);
   if (result != 0) return driver_error(result, "mem_set", device_->number());
   return {};
 }
@@ -98,22 +102,29 @@ Result<std::shared_ptr<Device>> Device::open(std::shared_ptr<Backend> backend, s
   if (result != 0) {
     device->handle_ = nullptr;
     std::string text = Backend::take_error_text();
-    return with_context(Error{code_of_errno(result), text.empty() ? std::strerror(-result) : text}, fmt::format("Neuron Device {} cannot be opened", number));
+    return with_context(Error{code_of_errno(result), text.empty() ? std::strerror(-result) : text},
+                        fmt::format("Neuron Device {} cannot be opened", number));
   }
   result = call(api.device_info, device->handle_, &device->info_);
   if (result != 0) return driver_error(result, "device_info", number);
   const auto& info = device->info_;
   if (info.architecture != kInferentia)
-    return make_error(ErrorCode::kUnsupported, "Neuron Device {} is of architecture {}, expected {} (Inferentia)", number, info.architecture, kInferentia);
+    return make_error(ErrorCode::kUnsupported, "Neuron Device {} is of architecture {}, expected {} (Inferentia)",
+                      number, info.architecture, kInferentia);
   auto refuse = [&](const char* field, std::uint64_t value, std::uint64_t least, std::uint64_t most) {
-    return make_error(ErrorCode::kInternal, "Neuron Device {}: the backend says that {} is {}, expected {} to {}", number, field, value, least, most);
+    return make_error(ErrorCode::kInternal, "Neuron Device {}: the backend says that {} is {}, expected {} to {}",
+                      number, field, value, least, most);
   };
-  if (info.core_count < 1 || info.core_count > inf1::kCoresPerDevice) return refuse("core_count", info.core_count, 1, inf1::kCoresPerDevice);
+  if (info.core_count < 1 || info.core_count > inf1::kCoresPerDevice)
+    return refuse("core_count", info.core_count, 1, inf1::kCoresPerDevice);
   if (info.dma_engines_per_core != inf1::kDmaEnginesPerCore)
-    return refuse("dma_engines_per_core", info.dma_engines_per_core, inf1::kDmaEnginesPerCore, inf1::kDmaEnginesPerCore);
+    return refuse("dma_engines_per_core", info.dma_engines_per_core, inf1::kDmaEnginesPerCore,
+                  inf1::kDmaEnginesPerCore);
   if (info.queues_per_dma_engine != inf1::kQueuesPerDmaEngine)
-    return refuse("queues_per_dma_engine", info.queues_per_dma_engine, inf1::kQueuesPerDmaEngine, inf1::kQueuesPerDmaEngine);
-  if (info.dram_channels < 1 || info.dram_channels > inf1::kDramChannels) return refuse("dram_channels", info.dram_channels, 1, inf1::kDramChannels);
+    return refuse("queues_per_dma_engine", info.queues_per_dma_engine, inf1::kQueuesPerDmaEngine,
+                  inf1::kQueuesPerDmaEngine);
+  if (info.dram_channels < 1 || info.dram_channels > inf1::kDramChannels)
+    return refuse("dram_channels", info.dram_channels, 1, inf1::kDramChannels);
   return device;
 }
 
@@ -122,8 +133,21 @@ Device::~Device() {
   if (handle_ != nullptr) api().device_close(handle_);
 }
 
-Result<std::shared_ptr<Memory>> Device::allocate_device(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category,
-                                                        std::uint64_t alignment) {
+Result<std::shared_ptr<Memory>> Device::adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core) {
+  std::shared_ptr<Memory> memory(new Memory());
+  memory->device_ = shared_from_this();
+  memory->handle_ = handle;
+  memory->core_ = core;
+  memory->bytes_ = bytes;
+  opennrt_mem_info_t info{};
+  const int result = call(api().mem_info, handle_, handle, &info);
+  if (result != 0) return driver_error(result, "mem_info", number_);
+  memory->address_ = info.device_address;
+  return memory;
+}
+
+Result<std::shared_ptr<Memory>> Device::allocate_device(std::uint64_t bytes, std::uint32_t core,
+                                                        opennrt_mem_category_t category, std::uint64_t alignment) {
   if (bytes == 0) return make_error(ErrorCode::kInvalidArgument, "device memory of 0 bytes was asked for");
   if (alignment != 0 && !is_power_of_two(alignment))
     return make_error(ErrorCode::kInvalidArgument, "alignment is {}, expected 0 or a power of two", alignment);
@@ -137,51 +161,41 @@ Result<std::shared_ptr<Memory>> Device::allocate_device(std::uint64_t bytes, std
   if (result == -ENOMEM) {
     opennrt_mem_stats_t stats{};
     bool known = call(api().mem_stats, handle_, core, &stats) == 0;
-    return make_error(ErrorCode::kResource, "out of device memory on Neuron Device {} NC {}: {} bytes asked for ({}), {}", number_, core, bytes,
-                      category_name(category),
-                      known ? fmt::format("{} of {} free", stats.capacity - std::min(stats.used, stats.capacity), stats.capacity) : "nothing that large is free");
+    return make_error(
+        ErrorCode::kResource, "out of device memory on Neuron Device {} NC {}: {} bytes asked for ({}), {}", number_,
+        core, bytes, category_name(category),
+        known ? fmt::format("{} of {} free", stats.capacity - std::min(stats.used, stats.capacity), stats.capacity)
+              : "nothing that large is free");
   }
   if (result != 0) return driver_error(result, "mem_alloc", number_);
-  std::shared_ptr<Memory> memory(new Memory());
-  memory->device_ = shared_from_this();
-  memory->handle_ = handle;
-  memory->core_ = core;
-  opennrt_mem_info_t info{};
-  result = call(api().mem_info, handle_, handle, &info);
-  if (result != 0) return driver_error(result, "mem_info", number_);
-  memory->address_ = info.device_address;
-  memory->bytes_ = bytes;
-  return memory;
+  return adopt(handle, bytes, core);
 }
 
-Result<std::shared_ptr<Memory>> Device::allocate_host(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category) {
+Result<std::shared_ptr<Memory>> Device::allocate_host(std::uint64_t bytes, std::uint32_t core,
+                                                      opennrt_mem_category_t category) {
   if (bytes == 0) return make_error(ErrorCode::kInvalidArgument, "host memory of 0 bytes was asked for");
   opennrt_mem_params_t params{bytes, 4096, true, 0, 0, core, category};
   opennrt_mem_t handle = 0;
   int result = call(api().mem_alloc, handle_, static_cast<const opennrt_mem_params_t*>(&params), &handle);
   if (result == -ENOMEM)
-    return make_error(ErrorCode::kResource, "out of host memory for DMA on Neuron Device {} NC {}: {} bytes asked for ({})", number_, core, bytes,
-                      category_name(category));
+    return make_error(ErrorCode::kResource,
+                      "out of host memory for DMA on Neuron Device {} NC {}: {} bytes asked for ({})", number_, core,
+                      bytes, category_name(category));
   if (result != 0) return driver_error(result, "mem_alloc", number_);
-  std::shared_ptr<Memory> memory(new Memory());
-  memory->device_ = shared_from_this();
-  memory->handle_ = handle;
-  memory->core_ = core;
-  opennrt_mem_info_t info{};
-  result = call(api().mem_info, handle_, handle, &info);
-  if (result != 0) return driver_error(result, "mem_info", number_);
-  memory->address_ = info.device_address;
-  memory->bytes_ = bytes;
+  auto memory = adopt(handle, bytes, core);
+  if (!memory) return memory;
   void* address = nullptr;
   result = call(api().mem_map, handle_, handle, &address);
   if (result != 0) return driver_error(result, "mem_map", number_);
-  memory->host_ = static_cast<std::byte*>(address);
+  (*memory)->host_ = static_cast<std::byte*>(address);
   return memory;
 }
 
-Status Device::copy(const Memory& from, std::uint64_t from_offset, Memory& to, std::uint64_t to_offset, std::uint64_t bytes) {
+Status Device::copy(const Memory& from, std::uint64_t from_offset, Memory& to, std::uint64_t to_offset,
+                    std::uint64_t bytes) {
   if (&from.device() != this || &to.device() != this)
-    return make_error(ErrorCode::kInvalidArgument, "copy between memories of Neuron Device {} and {} on Neuron Device {}", from.device().number(),
+    return make_error(ErrorCode::kInvalidArgument,
+                      "copy between memories of Neuron Device {} and {} on Neuron Device {}", from.device().number(),
                       to.device().number(), number_);
   if (auto status = check_access(from, from_offset, bytes); !status) return with_context(status.error(), "source");
   if (auto status = check_access(to, to_offset, bytes); !status) return with_context(status.error(), "destination");
@@ -198,7 +212,8 @@ std::uint64_t Device::clock_ns() const {
 
 Result<CoreContext*> Device::core_context(std::uint32_t core) {
   if (core >= info_.core_count)
-    return make_error(ErrorCode::kInvalidArgument, "NC {} of Neuron Device {}: expected 0 to {}", core, number_, info_.core_count - 1);
+    return make_error(ErrorCode::kInvalidArgument, "NC {} of Neuron Device {}: expected 0 to {}", core, number_,
+                      info_.core_count - 1);
   std::lock_guard lock(mutex_);
   if (!contexts_[core]) {
     auto context = CoreContext::create(*this, core);

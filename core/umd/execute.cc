@@ -13,7 +13,8 @@ namespace opennrt::umd {
 namespace {
 
 bool outputs_are_there(Outcome outcome) {
-  return outcome == Outcome::kCompleted || outcome == Outcome::kCompletedWithNumericalError || outcome == Outcome::kCompletedWithError;
+  return outcome == Outcome::kCompleted || outcome == Outcome::kCompletedWithNumericalError ||
+         outcome == Outcome::kCompletedWithError;
 }
 
 }  // namespace
@@ -26,30 +27,37 @@ std::string LoadedProgram::queue_name(std::uint32_t engine, std::uint32_t queue)
   return "not a queue of this program";
 }
 
-Result<std::vector<const Binding*>> LoadedProgram::match(std::span<const Binding> inputs, std::span<const Binding> outputs) const {
+Result<std::vector<const Binding*>> LoadedProgram::match(std::span<const Binding> inputs,
+                                                         std::span<const Binding> outputs) const {
   std::vector<const Binding*> matched(tensors_.size(), nullptr);
   for (bool output : {false, true}) {
     for (const Binding& binding : output ? outputs : inputs) {
       const char* kind = output ? "output" : "input";
       std::size_t i = 0;
       while (i < tensors_.size() && (tensors_[i].output != output || tensors_[i].name != binding.name)) ++i;
-      if (i == tensors_.size()) return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound, but the program has none of that name", kind, binding.name);
-      if (matched[i] != nullptr) return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound twice", kind, binding.name);
+      if (i == tensors_.size())
+        return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound, but the program has none of that name", kind,
+                          binding.name);
+      if (matched[i] != nullptr)
+        return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound twice", kind, binding.name);
       std::uint64_t needed = tensors_[i].bytes, there = binding.host.size();
       if (binding.memory) {
         if (&binding.memory->device() != device_.get())
-          return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound to memory of Neuron Device {}, expected memory of Neuron Device {}", kind, binding.name,
-                            binding.memory->device().number(), device_->number());
+          return make_error(ErrorCode::kInvalidArgument,
+                            "{} '{}' is bound to memory of Neuron Device {}, expected memory of Neuron Device {}", kind,
+                            binding.name, binding.memory->device().number(), device_->number());
         there = binding.memory_offset <= binding.memory->bytes() ? binding.memory->bytes() - binding.memory_offset : 0;
       }
       if (there < needed)
-        return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound to {} bytes, expected at least {}", kind, binding.name, there, needed);
+        return make_error(ErrorCode::kInvalidArgument, "{} '{}' is bound to {} bytes, expected at least {}", kind,
+                          binding.name, there, needed);
       matched[i] = &binding;
     }
   }
   for (std::size_t i = 0; i < tensors_.size(); ++i)
     if (matched[i] == nullptr)
-      return make_error(ErrorCode::kInvalidArgument, "{} '{}' is not bound", tensors_[i].output ? "output" : "input", tensors_[i].name);
+      return make_error(ErrorCode::kInvalidArgument, "{} '{}' is not bound", tensors_[i].output ? "output" : "input",
+                        tensors_[i].name);
   return matched;
 }
 
@@ -97,7 +105,9 @@ Status LoadedProgram::bind(Slot& slot, const std::vector<const Binding*>& bindin
   for (std::size_t r = 0; r < slot.rings.size(); ++r) {
     RingImage& image = slot.images[r];
     // Per side: the descriptors from the first to the last that changed are written anew.
-    std::array<std::uint32_t, 2> first{std::numeric_limits<std::uint32_t>::max(), std::numeric_limits<std::uint32_t>::max()}, last{0, 0};
+    std::array<std::uint32_t, 2> first{std::numeric_limits<std::uint32_t>::max(),
+                                       std::numeric_limits<std::uint32_t>::max()},
+        last{0, 0};
     for (const RingImage::Patch& patch : image.patches()) {
       if (!changed[patch.tensor]) continue;
       image.set_address(patch, slot.bound[patch.tensor]);
@@ -111,8 +121,10 @@ Status LoadedProgram::bind(Slot& slot, const std::vector<const Binding*>& bindin
       bool receive = side == 1;
       std::uint64_t offset = std::uint64_t{first[side]} * inf1::kDescriptorBytes;
       auto bytes = (receive ? image.receive() : image.transmit()).subspan(offset);
-      int result = call(device_->api().dma_write_descriptors, device_->handle(), (receive ? ring.receive : ring.transmit)->handle(), offset,
-                        static_cast<const void*>(bytes.data()), last[side] - first[side] + 1, receive ? OPENNRT_QUEUE_RX : OPENNRT_QUEUE_TX);
+      int result =
+          call(device_->api().dma_write_descriptors, device_->handle(),
+               (receive ? ring.receive : ring.transmit)->handle(), offset, static_cast<const void*>(bytes.data()),
+               last[side] - first[side] + 1, receive ? OPENNRT_QUEUE_RX : OPENNRT_QUEUE_TX);
       if (result != 0) {
         slot.bound.assign(slot.bound.size(), 0);  // what the rings hold is not known any more
         ring.written = false;
@@ -134,18 +146,22 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
   }
   const auto& api = device_->api();
   context_.drop_notifications();
-  int result = call(api.dma_queue_init, device_->handle(), static_cast<const opennrt_queue_init_t*>(slot.inits.data()), static_cast<std::uint32_t>(slot.inits.size()));
+  int result = call(api.dma_queue_init, device_->handle(), static_cast<const opennrt_queue_init_t*>(slot.inits.data()),
+                    static_cast<std::uint32_t>(slot.inits.size()));
   if (result != 0) return driver_error(result, "dma_queue_init", device_->number());
   const std::uint64_t start = device_->clock_ns();
   const std::uint64_t deadline = timeout_ns > UINT64_MAX - start ? UINT64_MAX : start + timeout_ns;
   for (const QueuePlan& feed : feeds_) {
-    result = call(api.dma_queue_start, device_->handle(), feed.engine, feed.queue, feed.image.count(), feed.image.count());
+    result =
+        call(api.dma_queue_start, device_->handle(), feed.engine, feed.queue, feed.image.count(), feed.image.count());
     if (result != 0) {
       (void)context_.recover();  // an engine may have begun; a failure is kept in unrecoverable()
       return driver_error(result, "dma_queue_start", device_->number());
     }
   }
-  auto ending = context_.wait_for_end(end_value_, timeout_ns, deadline, [this](std::uint32_t engine, std::uint32_t queue) { return queue_name(engine, queue); });
+  auto ending =
+      context_.wait_for_end(end_value_, timeout_ns, deadline,
+                            [this](std::uint32_t engine, std::uint32_t queue) { return queue_name(engine, queue); });
   if (!ending) {
     (void)context_.recover();
     return tl::unexpected(ending.error());
@@ -169,14 +185,15 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
     leaves_semaphores_ = leaves_semaphores_ || !left->empty();
     if (!left->empty()) {
       if (report.outcome == Outcome::kCompleted) report.outcome = Outcome::kCompletedWithError;
-      report.message += fmt::format("{}{} at the end of the inference on Neuron Device {} NC {}, expected 0", report.message.empty() ? "" : "; ", *left,
-                                    device_->number(), core_);
+      report.message += fmt::format("{}{} at the end of the inference on Neuron Device {} NC {}, expected 0",
+                                    report.message.empty() ? "" : "; ", *left, device_->number(), core_);
     }
   }
   return report;
 }
 
-Result<ExecutionReport> LoadedProgram::execute(std::span<const Binding> inputs, std::span<const Binding> outputs, std::uint64_t timeout_ns) {
+Result<ExecutionReport> LoadedProgram::execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
+                                               std::uint64_t timeout_ns) {
   try {
     auto bindings = match(inputs, outputs);
     if (!bindings) return tl::unexpected(bindings.error());
@@ -189,11 +206,13 @@ Result<ExecutionReport> LoadedProgram::execute(std::span<const Binding> inputs, 
     }();
     if (report && outputs_are_there(report->outcome))
       for (std::size_t i = 0; i < tensors_.size(); ++i)
-        if (tensors_[i].output && !(*bindings)[i]->memory) std::memcpy((*bindings)[i]->host.data(), (*slot)->staging[i]->host(), tensors_[i].bytes);
+        if (tensors_[i].output && !(*bindings)[i]->memory)
+          std::memcpy((*bindings)[i]->host.data(), (*slot)->staging[i]->host(), tensors_[i].bytes);
     give_slot(std::move(*slot));
     return report;
   } catch (const std::bad_alloc&) {
-    return make_error(ErrorCode::kResource, "no memory to start an inference on Neuron Device {} NC {}", device_->number(), core_);
+    return make_error(ErrorCode::kResource, "no memory to start an inference on Neuron Device {} NC {}",
+                      device_->number(), core_);
   }
 }
 

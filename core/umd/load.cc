@@ -39,9 +39,12 @@ std::uint32_t next_end_value() {
 
 std::uint64_t fifo_offset(isa::Engine engine) {
   switch (engine) {
-    case isa::Engine::kPe: return inf1::kPeFifoOffset;
-    case isa::Engine::kAct: return inf1::chosen::kActFifoOffset;
-    case isa::Engine::kPool: break;
+    case isa::Engine::kPe:
+      return inf1::kPeFifoOffset;
+    case isa::Engine::kAct:
+      return inf1::chosen::kActFifoOffset;
+    case isa::Engine::kPool:
+      break;
   }
   return inf1::chosen::kPoolFifoOffset;
 }
@@ -56,22 +59,29 @@ Status check_isa(const neff::Subgraph& subgraph, const Device& device) {
     for (std::size_t i = 0; i < isa::kEngines; ++i)
       if (const auto& stream = subgraph.engines[i].instructions; !stream.empty())
         return unsupported_operator(std::to_integer<unsigned>(stream[0]),
-                                    fmt::format("subgraph '{}', engine {}: the instructions are not of the open instruction set, this NEFF was compiled for another target",
+                                    fmt::format("subgraph '{}', engine {}: the instructions are not of the open "
+                                                "instruction set, this NEFF was compiled for another target",
                                                 subgraph.name, isa::engine_name(static_cast<isa::Engine>(i))));
-    return make_error(ErrorCode::kUnsupported, "subgraph '{}': def.json has no opennrt.isa_version, expected {}: the NEFF was compiled for another target",
-                      subgraph.name, isa::kVersion);
+    return make_error(
+        ErrorCode::kUnsupported,
+        "subgraph '{}': def.json has no opennrt.isa_version, expected {}: the NEFF was compiled for another target",
+        subgraph.name, isa::kVersion);
   }
   if (subgraph.isa_version != isa::kVersion)
-    return make_error(ErrorCode::kUnsupportedVersion, "subgraph '{}': opennrt.isa_version is {}, expected {}", subgraph.name, subgraph.isa_version, isa::kVersion);
+    return make_error(ErrorCode::kUnsupportedVersion, "subgraph '{}': opennrt.isa_version is {}, expected {}",
+                      subgraph.name, subgraph.isa_version, isa::kVersion);
   if (device.info().open_isa_version != isa::kVersion)
-    return make_error(ErrorCode::kUnsupported, "Neuron Device {} executes version {} of the open instruction set (0: none), the NEFF needs version {}",
-                      device.number(), device.info().open_isa_version, isa::kVersion);
+    return make_error(
+        ErrorCode::kUnsupported,
+        "Neuron Device {} executes version {} of the open instruction set (0: none), the NEFF needs version {}",
+        device.number(), device.info().open_isa_version, isa::kVersion);
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Program>> Program::load(std::shared_ptr<Device> device, std::uint32_t core, const neff::Subgraph& subgraph) {
+Result<std::unique_ptr<Program>> Program::load(std::shared_ptr<Device> device, std::uint32_t core,
+                                               const neff::Subgraph& subgraph) {
   try {
     auto context = device->core_context(core);
     if (!context) return tl::unexpected(context.error());
@@ -88,14 +98,17 @@ LoadedProgram::LoadedProgram(std::shared_ptr<Device> device, std::uint32_t core,
 
 Program::MemoryUse LoadedProgram::memory_use() const {
   std::lock_guard lock(slots_mutex_);
-  return {code_ ? code_->bytes() : 0, constants_ ? constants_->bytes() : 0, scratchpad_ ? scratchpad_->bytes() : 0, ring_bytes_};
+  return {code_ ? code_->bytes() : 0, constants_ ? constants_->bytes() : 0, scratchpad_ ? scratchpad_->bytes() : 0,
+          ring_bytes_};
 }
 
 Status LoadedProgram::build(const neff::Subgraph& subgraph) {
   if (auto status = check_isa(subgraph, *device_); !status) return status;
   for (const neff::QueueSet& set : subgraph.queues)
     if (set.pinned)
-      return make_error(ErrorCode::kUnsupported, "subgraph '{}': queue set '{}' has pinned = true: the state buffer is shared by programs, data cannot be pinned to it",
+      return make_error(ErrorCode::kUnsupported,
+                        "subgraph '{}': queue set '{}' has pinned = true: the state buffer is shared by programs, data "
+                        "cannot be pinned to it",
                         subgraph.name, set.name);
   if (auto status = place_variables(subgraph); !status) return status;
   // The place of the constant 1 is needed by descriptors, so code memory comes before they are made.
@@ -115,14 +128,18 @@ Status LoadedProgram::build(const neff::Subgraph& subgraph) {
 }
 
 Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
-  for (const neff::TensorInfo& tensor : subgraph.tensors) tensors_.push_back({tensor.name, tensor.kind == neff::TensorKind::kOutput, tensor.bytes});
+  for (const neff::TensorInfo& tensor : subgraph.tensors)
+    tensors_.push_back({tensor.name, tensor.kind == neff::TensorKind::kOutput, tensor.bytes});
   std::unordered_map<std::string_view, std::uint32_t> index_of_tensor;
-  for (std::size_t i = 0; i < tensors_.size(); ++i) index_of_tensor.emplace(tensors_[i].name, static_cast<std::uint32_t>(i));
+  for (std::size_t i = 0; i < tensors_.size(); ++i)
+    index_of_tensor.emplace(tensors_[i].name, static_cast<std::uint32_t>(i));
 
   placement_.core_base = inf1::core_base(core_);
   placement_.sbuf_bytes_per_partition = device_->info().sbuf_bytes_per_partition;
-  if (placement_.sbuf_bytes_per_partition == 0) placement_.sbuf_bytes_per_partition = isa::Limits{}.sbuf_bytes_per_partition;
-  std::uint64_t constant_bytes = 0, scratch_bytes = 0, constant_alignment = kVariableAlignment, scratch_alignment = kVariableAlignment;
+  if (placement_.sbuf_bytes_per_partition == 0)
+    placement_.sbuf_bytes_per_partition = isa::Limits{}.sbuf_bytes_per_partition;
+  std::uint64_t constant_bytes = 0, scratch_bytes = 0, constant_alignment = kVariableAlignment,
+                scratch_alignment = kVariableAlignment;
   for (const neff::Variable& variable : subgraph.variables) {
     Place place;
     bool in_sbuf = false;
@@ -137,15 +154,16 @@ Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
       case neff::VariableType::kOutput: {
         auto tensor = index_of_tensor.find(variable.name);
         if (tensor == index_of_tensor.end())
-          return make_error(ErrorCode::kInvalidFile, "subgraph '{}': variable '{}' has no tensor of that name", subgraph.name, variable.name);
+          return make_error(ErrorCode::kInvalidFile, "subgraph '{}': variable '{}' has no tensor of that name",
+                            subgraph.name, variable.name);
         place.tensor = tensor->second;
         tensors_[tensor->second].bytes = variable.size;
         break;
       }
       case neff::VariableType::kFile:
         if (variable.data.size() != variable.size)
-          return make_error(ErrorCode::kInvalidFile, "subgraph '{}': constant '{}' has {} bytes of data, expected {}", subgraph.name, variable.name,
-                            variable.data.size(), variable.size);
+          return make_error(ErrorCode::kInvalidFile, "subgraph '{}': constant '{}' has {} bytes of data, expected {}",
+                            subgraph.name, variable.name, variable.data.size(), variable.size);
         take(constant_bytes, constant_alignment);
         break;
       case neff::VariableType::kTmpBuf:
@@ -173,7 +191,8 @@ Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
     const neff::Variable& variable = subgraph.variables[i];
     Place& place = placement_.variables[i];
     if (variable.type == neff::VariableType::kFile) {
-      if (auto status = constants_->write(place.address, variable.data); !status) return with_context(status.error(), "constant '" + variable.name + "'");
+      if (auto status = constants_->write(place.address, variable.data); !status)
+        return with_context(status.error(), "constant '" + variable.name + "'");
       place.address += constants_->device_address();
     } else if (variable.type == neff::VariableType::kTmpBuf) {
       place.address += scratchpad_->device_address();
@@ -193,12 +212,16 @@ Status LoadedProgram::plan_queues(const neff::Subgraph& subgraph) {
       most[entry.queue] += descriptors;
       total += descriptors;
       if (most[entry.queue] > kMaxRingDescriptors || total > kMaxProgramDescriptors)
-        return make_error(ErrorCode::kResource, "subgraph '{}': its transfers take more than {} DMA descriptors (queue set '{}', id {}), which is the limit",
+        return make_error(ErrorCode::kResource,
+                          "subgraph '{}': its transfers take more than {} DMA descriptors (queue set '{}', id {}), "
+                          "which is the limit",
                           subgraph.name, kMaxProgramDescriptors, subgraph.queues[entry.queue].name, entry.id);
     }
   auto needed = static_cast<std::uint32_t>(std::count(used.begin(), used.end(), true));
   if (needed > kDataQueues)
-    return make_error(ErrorCode::kResource, "subgraph '{}' uses {} DMA queue sets, but a NeuronCore has {} for programs ({} queues, of which {} feed instructions and 1 is the driver's)",
+    return make_error(ErrorCode::kResource,
+                      "subgraph '{}' uses {} DMA queue sets, but a NeuronCore has {} for programs ({} queues, of which "
+                      "{} feed instructions and 1 is the driver's)",
                       subgraph.name, needed, kDataQueues, kQueuesOfCore, isa::kEngines);
   queue_of_set_.assign(subgraph.queues.size(), 0);
   for (std::size_t i = 0; i < subgraph.queues.size(); ++i) {
@@ -217,48 +240,60 @@ Status LoadedProgram::plan_queues(const neff::Subgraph& subgraph) {
       std::size_t queue = queue_of_set_[entry.queue];
       std::uint32_t before = queues_[queue].image.count();
       if (auto status = append_entry(entry, subgraph, placement_, queues_[queue].image); !status)
-        return with_context(status.error(), fmt::format("subgraph '{}', {} dma id {}", subgraph.name, isa::engine_name(static_cast<isa::Engine>(e)), entry.id));
+        return with_context(status.error(), fmt::format("subgraph '{}', {} dma id {}", subgraph.name,
+                                                        isa::engine_name(static_cast<isa::Engine>(e)), entry.id));
       std::uint32_t added = queues_[queue].image.count() - before;
       auto& groups = groups_[e];
       auto same = std::find_if(groups.rbegin(), groups.rend(), [&](const Group& g) { return g.queue == queue; });
-      if (same != groups.rend() && same->id == entry.id) same->descriptors += added;
-      else groups.push_back({entry.id, queue, added});
+      if (same != groups.rend() && same->id == entry.id)
+        same->descriptors += added;
+      else
+        groups.push_back({entry.id, queue, added});
     }
   return {};
 }
 
 Status LoadedProgram::plan_instructions(const neff::Subgraph& subgraph) {
   isa::Limits limits;
-  if (device_->info().sbuf_bytes_per_partition != 0) limits.sbuf_bytes_per_partition = device_->info().sbuf_bytes_per_partition;
-  if (device_->info().psum_bytes_per_partition != 0) limits.psum_bytes_per_partition = device_->info().psum_bytes_per_partition;
+  if (device_->info().sbuf_bytes_per_partition != 0)
+    limits.sbuf_bytes_per_partition = device_->info().sbuf_bytes_per_partition;
+  if (device_->info().psum_bytes_per_partition != 0)
+    limits.psum_bytes_per_partition = device_->info().psum_bytes_per_partition;
   std::vector<std::byte> code(kOneBlockBytes);
   store_le<std::uint32_t>(code.data(), 1);
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
     const auto engine = static_cast<isa::Engine>(e);
     const auto& stream = subgraph.engines[e].instructions;
     if (stream.size() % isa::kInstructionBytes != 0)
-      return make_error(ErrorCode::kInvalidFile, "subgraph '{}': the instructions of {} have {} bytes, expected a multiple of {}", subgraph.name,
+      return make_error(ErrorCode::kInvalidFile,
+                        "subgraph '{}': the instructions of {} have {} bytes, expected a multiple of {}", subgraph.name,
                         isa::engine_name(engine), stream.size(), isa::kInstructionBytes);
-    std::unordered_map<std::uint32_t, std::size_t> group_of_id;                // → index in groups_[e]
-    std::unordered_map<std::size_t, std::vector<std::size_t>> waiting;         // queue → its groups, in order
-    std::unordered_map<std::size_t, std::size_t> position;                     // queue → how many were triggered
+    std::unordered_map<std::uint32_t, std::size_t> group_of_id;         // → index in groups_[e]
+    std::unordered_map<std::size_t, std::vector<std::size_t>> waiting;  // queue → its groups, in order
+    std::unordered_map<std::size_t, std::size_t> position;              // queue → how many were triggered
     for (std::size_t g = 0; g < groups_[e].size(); ++g) {
       group_of_id.emplace(groups_[e][g].id, g);
       waiting[groups_[e][g].queue].push_back(g);
     }
     const std::size_t start = code.size();
     for (std::size_t at = 0; at < stream.size(); at += isa::kInstructionBytes) {
-      auto where = [&] { return fmt::format("subgraph '{}', instruction {} of {}", subgraph.name, at / isa::kInstructionBytes, isa::engine_name(engine)); };
+      auto where = [&] {
+        return fmt::format("subgraph '{}', instruction {} of {}", subgraph.name, at / isa::kInstructionBytes,
+                           isa::engine_name(engine));
+      };
       auto bytes = std::span(stream).subspan(at).first<isa::kInstructionBytes>();
-      if (isa::find_opcode(static_cast<isa::Opcode>(bytes[0])) == nullptr) return unsupported_operator(std::to_integer<unsigned>(bytes[0]), where());
+      if (isa::find_opcode(static_cast<isa::Opcode>(bytes[0])) == nullptr)
+        return unsupported_operator(std::to_integer<unsigned>(bytes[0]), where());
       auto instruction = isa::decode(bytes);
       if (!instruction) return with_context(Error{ErrorCode::kInvalidFile, instruction.error().message}, where());
       if (auto status = isa::validate(*instruction, engine, limits); !status)
         return with_context(Error{ErrorCode::kInvalidFile, status.error().message}, where());
       if (instruction->opcode == isa::Opcode::kDmaTrigger)
-        return make_error(ErrorCode::kInvalidFile, "{}: dma_trigger is the loader's, expected pseudo_dma_trigger with a descriptor id", where());
+        return make_error(ErrorCode::kInvalidFile,
+                          "{}: dma_trigger is the loader's, expected pseudo_dma_trigger with a descriptor id", where());
       if (instruction->opcode == isa::Opcode::kNotify && instruction->immediate_u32 >= kEndFlag)
-        return make_error(ErrorCode::kInvalidFile, "{}: notify value is {:#x}, expected below {:#x} (the rest is the loader's)", where(),
+        return make_error(ErrorCode::kInvalidFile,
+                          "{}: notify value is {:#x}, expected below {:#x} (the rest is the loader's)", where(),
                           instruction->immediate_u32, kEndFlag);
       if (instruction->opcode != isa::Opcode::kPseudoDmaTrigger) {
         code.insert(code.end(), bytes.begin(), bytes.end());
@@ -266,26 +301,34 @@ Status LoadedProgram::plan_instructions(const neff::Subgraph& subgraph) {
       }
       auto found = group_of_id.find(instruction->immediate_u32);
       if (found == group_of_id.end())
-        return make_error(ErrorCode::kInvalidFile, "{}: triggers descriptor id {}, expected an id of the engine's dma list", where(), instruction->immediate_u32);
+        return make_error(ErrorCode::kInvalidFile,
+                          "{}: triggers descriptor id {}, expected an id of the engine's dma list", where(),
+                          instruction->immediate_u32);
       const Group& group = groups_[e][found->second];
       const auto& order = waiting[group.queue];
       std::size_t& next = position[group.queue];
       if (next >= order.size() || order[next] != found->second)
-        return make_error(ErrorCode::kInvalidFile, "{}: triggers descriptor id {}, expected {} next on queue set '{}' (each id once, in the order of the dma list)",
-                          where(), group.id, next < order.size() ? fmt::format("id {}", groups_[e][order[next]].id) : "no more", queues_[group.queue].name);
+        return make_error(ErrorCode::kInvalidFile,
+                          "{}: triggers descriptor id {}, expected {} next on queue set '{}' (each id once, in the "
+                          "order of the dma list)",
+                          where(), group.id,
+                          next < order.size() ? fmt::format("id {}", groups_[e][order[next]].id) : "no more",
+                          queues_[group.queue].name);
       ++next;
       instruction->opcode = isa::Opcode::kDmaTrigger;
       instruction->immediate_u32 = 0;
-      instruction->dma = {static_cast<std::uint16_t>(queues_[group.queue].engine), static_cast<std::uint16_t>(queues_[group.queue].queue),
-                          group.descriptors, group.descriptors};
+      instruction->dma = {static_cast<std::uint16_t>(queues_[group.queue].engine),
+                          static_cast<std::uint16_t>(queues_[group.queue].queue), group.descriptors, group.descriptors};
       auto encoded = isa::encode(*instruction);
       if (!encoded) return with_context(encoded.error(), where());
       code.insert(code.end(), encoded->begin(), encoded->end());
     }
     for (const auto& [queue, order] : waiting)
       if (position[queue] < order.size())
-        return make_error(ErrorCode::kInvalidFile, "subgraph '{}': descriptor id {} of queue set '{}' is never triggered by {}, expected each id once",
-                          subgraph.name, groups_[e][order[position[queue]]].id, queues_[queue].name, isa::engine_name(engine));
+        return make_error(
+            ErrorCode::kInvalidFile,
+            "subgraph '{}': descriptor id {} of queue set '{}' is never triggered by {}, expected each id once",
+            subgraph.name, groups_[e][order[position[queue]]].id, queues_[queue].name, isa::engine_name(engine));
     isa::Instruction end;
     end.opcode = isa::Opcode::kNotify;
     end.immediate_u32 = end_value_;
@@ -299,7 +342,8 @@ Status LoadedProgram::plan_instructions(const neff::Subgraph& subgraph) {
     feed.name = fmt::format("instructions of {}", isa::engine_name(engine));
     for (std::size_t at = start; at < code.size(); at += kFeedBytes)
       feed.image.add({code_->device_address() + at, {}}, {placement_.core_base + fifo_offset(engine), {}},
-                     static_cast<std::uint32_t>(std::min<std::size_t>(kFeedBytes, code.size() - at)), inf1::kDescFirst | inf1::kDescLast);
+                     static_cast<std::uint32_t>(std::min<std::size_t>(kFeedBytes, code.size() - at)),
+                     inf1::kDescFirst | inf1::kDescLast);
   }
   return code_->write(0, code);
 }
@@ -310,7 +354,8 @@ Result<Ring> LoadedProgram::make_ring(const QueuePlan& plan, bool in_host_memory
   Ring ring;
   for (auto* side : {&ring.transmit, &ring.receive}) {
     auto memory = in_host_memory ? device_->allocate_host(padded.transmit().size(), core_, OPENNRT_MEM_DMA_RINGS_HOST)
-                                 : device_->allocate_device(padded.transmit().size(), core_, OPENNRT_MEM_DMA_RINGS_DEVICE, inf1::kRingAlignment);
+                                 : device_->allocate_device(padded.transmit().size(), core_,
+                                                            OPENNRT_MEM_DMA_RINGS_DEVICE, inf1::kRingAlignment);
     if (!memory) return tl::unexpected(memory.error());
     *side = std::move(*memory);
   }
@@ -332,7 +377,9 @@ Status LoadedProgram::write_fixed_rings() {
     if (result == 0)
       result = call(api.dma_write_descriptors, device_->handle(), ring->receive->handle(), std::uint64_t{0},
                     static_cast<const void*>(plan.image.receive().data()), plan.image.count(), OPENNRT_QUEUE_RX);
-    if (result != 0) return with_context(driver_error(result, "dma_write_descriptors", device_->number()).value(), "queue '" + plan.name + "'");
+    if (result != 0)
+      return with_context(driver_error(result, "dma_write_descriptors", device_->number()).value(),
+                          "queue '" + plan.name + "'");
     fixed_rings_.push_back(std::move(*ring));
     return {};
   };

@@ -28,7 +28,7 @@ struct QueuePlan {
 struct Ring {
   std::shared_ptr<Memory> transmit, receive;
   opennrt_queue_init_t init{};
-  bool written = false;                 ///< a slot's: all of its descriptors are in memory
+  bool written = false;  ///< a slot's: all of its descriptors are in memory
 };
 
 /// What an inference that is being prepared, runs or is being finished has for itself: the next one is staged while this one
@@ -38,7 +38,7 @@ struct Slot {
   std::vector<std::uint64_t> bound;              ///< per tensor: the device address in the rings, 0 before the first
   std::vector<RingImage> images;                 ///< of the bound queues, in their order
   std::vector<Ring> rings;
-  std::vector<opennrt_queue_init_t> inits;       ///< of all queues of the program
+  std::vector<opennrt_queue_init_t> inits;  ///< of all queues of the program
 };
 
 struct IoTensor {
@@ -51,7 +51,8 @@ class LoadedProgram final : public Program {
  public:
   LoadedProgram(std::shared_ptr<Device> device, std::uint32_t core, CoreContext& context);
 
-  Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs, std::uint64_t timeout_ns) override;
+  Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
+                                  std::uint64_t timeout_ns) override;
   std::uint32_t core() const override { return core_; }
   const std::shared_ptr<Device>& device() const override { return device_; }
   MemoryUse memory_use() const override;
@@ -80,24 +81,28 @@ class LoadedProgram final : public Program {
   std::shared_ptr<Device> device_;
   std::uint32_t core_;
   CoreContext& context_;
-  std::uint32_t end_value_;                            ///< of this program's end notifications
-  std::vector<IoTensor> tensors_;                      ///< inputs, then outputs
+  std::uint32_t end_value_;        ///< of this program's end notifications
+  std::vector<IoTensor> tensors_;  ///< inputs, then outputs
   std::shared_ptr<Memory> constants_, scratchpad_, code_;
   Placement placement_;
-  std::vector<QueuePlan> queues_;                      ///< of the NEFF's queue sets
-  std::vector<std::size_t> queue_of_set_;              ///< queue set → index in queues_
+  std::vector<QueuePlan> queues_;          ///< of the NEFF's queue sets
+  std::vector<std::size_t> queue_of_set_;  ///< queue set → index in queues_
   /// Per engine: groups of descriptors that one trigger starts, in the order of the file.
-  struct Group { std::uint32_t id; std::size_t queue; std::uint32_t descriptors; };
+  struct Group {
+    std::uint32_t id;
+    std::size_t queue;
+    std::uint32_t descriptors;
+  };
   std::array<std::vector<Group>, isa::kEngines> groups_;
-  std::array<QueuePlan, isa::kEngines> feeds_;         ///< queues that feed instructions
+  std::array<QueuePlan, isa::kEngines> feeds_;  ///< queues that feed instructions
   std::vector<Ring> fixed_rings_;
-  std::uint64_t ring_bytes_ = 0;                       ///< of fixed rings and of the slots' (under slots_mutex_)
+  std::uint64_t ring_bytes_ = 0;  ///< of fixed rings and of the slots' (under slots_mutex_)
 
   FifoSemaphore slots_;
   mutable std::mutex slots_mutex_;
   std::vector<std::unique_ptr<Slot>> free_slots_;
-  bool first_done_ = false;           ///< under context_.order: whether the semaphores were looked at after the first inference
-  bool leaves_semaphores_ = false;    ///< they were not 0 then: looked at after each
+  bool first_done_ = false;  ///< under context_.order: whether the semaphores were looked at after the first inference
+  bool leaves_semaphores_ = false;  ///< they were not 0 then: looked at after each
 };
 
 }  // namespace opennrt::umd

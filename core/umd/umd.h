@@ -40,9 +40,9 @@ class Backend : public std::enable_shared_from_this<Backend> {
 
  private:
   Backend() = default;
-  opennrt_backend_api_t table_{};       ///< a copy: functions that an older backend does not have are NULL
+  opennrt_backend_api_t table_{};  ///< a copy: functions that an older backend does not have are NULL
   const opennrt_backend_api_t* api_ = &table_;
-  opennrt_host_t outer_{}, inner_{};    ///< the caller's, and ours around it, which keeps error texts
+  opennrt_host_t outer_{}, inner_{};  ///< the caller's, and ours around it, which keeps error texts
   opennrt_backend_t* handle_ = nullptr;
 };
 
@@ -93,9 +93,10 @@ class Device : public std::enable_shared_from_this<Device> {
   opennrt_device_t* handle() const { return handle_; }
 
   /// kResource with the amounts (asked, free, capacity) when it does not fit.
-  Result<std::shared_ptr<Memory>> allocate_device(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category,
-                                                  std::uint64_t alignment = 64);
-  Result<std::shared_ptr<Memory>> allocate_host(std::uint64_t bytes, std::uint32_t core, opennrt_mem_category_t category);
+  Result<std::shared_ptr<Memory>> allocate_device(std::uint64_t bytes, std::uint32_t core,
+                                                  opennrt_mem_category_t category, std::uint64_t alignment = 64);
+  Result<std::shared_ptr<Memory>> allocate_host(std::uint64_t bytes, std::uint32_t core,
+                                                opennrt_mem_category_t category);
   Status copy(const Memory& from, std::uint64_t from_offset, Memory& to, std::uint64_t to_offset, std::uint64_t bytes);
   /// The backend's clock; 0 when it has none. Nanoseconds.
   std::uint64_t clock_ns() const;
@@ -103,12 +104,14 @@ class Device : public std::enable_shared_from_this<Device> {
   Result<CoreContext*> core_context(std::uint32_t core);
 
  private:
+  /// Owns what mem_alloc handed out.
+  Result<std::shared_ptr<Memory>> adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core);
   Device();
   std::shared_ptr<Backend> backend_;
   opennrt_device_t* handle_ = nullptr;
   opennrt_device_info_t info_{};
   std::uint32_t number_ = 0;
-  std::mutex mutex_;                                                      ///< of contexts_
+  std::mutex mutex_;  ///< of contexts_
   std::array<std::unique_ptr<CoreContext>, inf1::kCoresPerDevice> contexts_;
 };
 
@@ -124,21 +127,21 @@ enum class Outcome {
   kDramUncorrectable,
   kDmaAbort,
   kNotificationOverflow,
-  kUnrecoverable,                ///< the core could not be brought back; needs a reset of the runtime
+  kUnrecoverable,  ///< the core could not be brought back; needs a reset of the runtime
 };
 
 struct ExecutionReport {
   Outcome outcome = Outcome::kCompleted;
-  std::string message;             ///< for the log when not kCompleted: engine, instruction, queue, semaphore
-  std::uint64_t device_ns = 0;     ///< device clock from the first doorbell to the last end notification
+  std::string message;          ///< for the log when not kCompleted: engine, instruction, queue, semaphore
+  std::uint64_t device_ns = 0;  ///< device clock from the first doorbell to the last end notification
 };
 
 /// What a tensor of the model is bound to in one inference: memory of the same device, or a buffer of this process.
 struct Binding {
   std::string_view name;
-  std::shared_ptr<Memory> memory;      ///< with memory_offset; or
+  std::shared_ptr<Memory> memory;  ///< with memory_offset; or
   std::uint64_t memory_offset = 0;
-  std::span<std::byte> host;           ///< a buffer of the process (never written for inputs)
+  std::span<std::byte> host;  ///< a buffer of the process (never written for inputs)
 };
 
 /// One subgraph loaded on one core: constants and instructions in DRAM, DMA rings built. execute() may be called from any
@@ -146,7 +149,8 @@ struct Binding {
 class Program {
  public:
   /// `core`: the device's own number. On failure everything allocated is freed again.
-  static Result<std::unique_ptr<Program>> load(std::shared_ptr<Device> device, std::uint32_t core, const neff::Subgraph& subgraph);
+  static Result<std::unique_ptr<Program>> load(std::shared_ptr<Device> device, std::uint32_t core,
+                                               const neff::Subgraph& subgraph);
   virtual ~Program() = default;
   /// Bindings cover every input and output of the subgraph, once, with at least their size (the runtime has checked). An Error
   /// is a failure to get it started (driver, bindings); how it ran is in the report.
@@ -155,7 +159,9 @@ class Program {
   virtual std::uint32_t core() const = 0;
   virtual const std::shared_ptr<Device>& device() const = 0;
   /// Device memory this program holds, in bytes, by kind.
-  struct MemoryUse { std::uint64_t code = 0, constants = 0, scratchpad = 0, rings = 0; };
+  struct MemoryUse {
+    std::uint64_t code = 0, constants = 0, scratchpad = 0, rings = 0;
+  };
   virtual MemoryUse memory_use() const = 0;
 };
 

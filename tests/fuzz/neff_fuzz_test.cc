@@ -111,7 +111,8 @@ TEST_F(NeffFuzz, givenTruncatedFilesWhenParsedThenEachIsRefused) {
     // The payload cut short and the header made to agree: the archive itself must be found broken, or what it names missing.
     auto payload = b.payload();
     for (std::size_t i = 1; i < 100; ++i) {
-      std::vector<std::byte> cut(payload.begin(), payload.begin() + static_cast<std::ptrdiff_t>(payload.size() * i / 200));
+      std::vector<std::byte> cut(payload.begin(),
+                                 payload.begin() + static_cast<std::ptrdiff_t>(payload.size() * i / 200));
       EXPECT_FALSE(feed(b.wrap(cut))) << cut.size();
     }
   }
@@ -125,7 +126,8 @@ TEST_F(NeffFuzz, givenFlippedBitsWhenParsedThenEachIsReadOrRefused) {
     auto bytes = b.build();
     for (int i = 0; i < 400; ++i) {
       auto damaged = bytes;
-      for (unsigned n = 1 + random() % 4; n > 0; --n) damaged[random() % damaged.size()] ^= static_cast<std::byte>(1u << random() % 8);
+      for (unsigned n = 1 + random() % 4; n > 0; --n)
+        damaged[random() % damaged.size()] ^= static_cast<std::byte>(1u << random() % 8);
       feed(damaged);
     }
   }
@@ -142,10 +144,19 @@ TEST_F(NeffFuzz, givenRandomBytesInEachFileWhenParsedThenEachIsReadOrRefused) {
       auto& file = b.files[path];
       if (file.empty()) continue;
       switch (i % 4) {
-        case 0: file[random() % file.size()] = static_cast<std::byte>(random()); break;
-        case 1: file.resize(random() % file.size()); break;
-        case 2: for (auto& byte : file) byte = static_cast<std::byte>(random()); break;
-        default: file.insert(file.begin() + static_cast<std::ptrdiff_t>(random() % file.size()), 1 + random() % 9, static_cast<std::byte>(random())); break;
+        case 0:
+          file[random() % file.size()] = static_cast<std::byte>(random());
+          break;
+        case 1:
+          file.resize(random() % file.size());
+          break;
+        case 2:
+          for (auto& byte : file) byte = static_cast<std::byte>(random());
+          break;
+        default:
+          file.insert(file.begin() + static_cast<std::ptrdiff_t>(random() % file.size()), 1 + random() % 9,
+                      static_cast<std::byte>(random()));
+          break;
       }
       feed(b.build());
     }
@@ -162,8 +173,20 @@ void places(const OrderedJson& json, const std::string& at, std::vector<std::str
 }
 
 TEST_F(NeffFuzz, givenHostileValuesAtEveryPlaceOfEveryJsonFileWhenParsedThenEachIsReadOrRefused) {
-  const std::vector<OrderedJson> hostile{nullptr, true, -1, 0, UINT64_MAX, INT64_MIN, 1e308, 4294967295u, "", "../../x", std::string(5000, 'x'),
-                                         OrderedJson::array(), OrderedJson::object(), OrderedJson::array({OrderedJson::object()})};
+  const std::vector<OrderedJson> hostile{nullptr,
+                                         true,
+                                         -1,
+                                         0,
+                                         UINT64_MAX,
+                                         INT64_MIN,
+                                         1e308,
+                                         4294967295u,
+                                         "",
+                                         "../../x",
+                                         std::string(5000, 'x'),
+                                         OrderedJson::array(),
+                                         OrderedJson::object(),
+                                         OrderedJson::array({OrderedJson::object()})};
   std::mt19937 random(99);
   NeffBuilder base = good();
   base.gzip = false;
@@ -185,8 +208,10 @@ TEST_F(NeffFuzz, givenHostileValuesAtEveryPlaceOfEveryJsonFileWhenParsedThenEach
       OrderedJson changed = json;
       auto pointer = OrderedJson::json_pointer(place);
       OrderedJson& parent = changed[pointer.parent_pointer()];
-      if (parent.is_object()) parent.erase(pointer.back());
-      else parent.erase(parent.begin() + std::stol(pointer.back()));
+      if (parent.is_object())
+        parent.erase(pointer.back());
+      else
+        parent.erase(parent.begin() + std::stol(pointer.back()));
       b.json(path, changed);
       feed(b.build());
     }

@@ -79,7 +79,8 @@ class NeffBuilder {
       target.insert(target.end(), data, data + bytes);
       return static_cast<la_ssize_t>(bytes);
     };
-    if (archive_write_open(a, &out, nullptr, write, nullptr) != ARCHIVE_OK) throw std::runtime_error("archive_write_open");
+    if (archive_write_open(a, &out, nullptr, write, nullptr) != ARCHIVE_OK)
+      throw std::runtime_error("archive_write_open");
     archive_entry* e = archive_entry_new();
     for (const auto& [path, data] : files) {
       archive_entry_clear(e);
@@ -107,7 +108,8 @@ class NeffBuilder {
     neff::Header h = header;
     h.data_size = data.size();
     unsigned int length = 0;
-    EVP_Digest(data.data(), data.size(), h.hash.data(), &length, h.pkg_version == 2 ? EVP_md5() : EVP_sha256(), nullptr);
+    EVP_Digest(data.data(), data.size(), h.hash.data(), &length, h.pkg_version == 2 ? EVP_md5() : EVP_sha256(),
+               nullptr);
     auto head = neff::encode_header(h);
     std::vector<std::byte> out(head.size() + data.size());
     std::copy(head.begin(), head.end(), out.begin());
@@ -119,9 +121,13 @@ class NeffBuilder {
   /// All files of a NEFF with this one subgraph in folder sg00.
   static NeffBuilder of(const neff::Subgraph& subgraph) {
     NeffBuilder b;
-    b.json("neff.json", {{"nodes", {{{"op", "null"}, {"name", "in"}, {"inputs", OrderedJson::array()}},
-                                    {{"op", "tvm_op"}, {"name", "nc"}, {"attrs", {{"func_name", "__kelf"}, {"kelf", "kelf-0.json"}}}}}}});
-    b.json("kelf-0.json", {{"version", "0.5"}, {"target", neff::kTarget}, {"graphs", {{{"name", "sg00"}, {"definition", "sg00/def.json"}}}}});
+    b.json("neff.json",
+           {{"nodes",
+             {{{"op", "null"}, {"name", "in"}, {"inputs", OrderedJson::array()}},
+              {{"op", "tvm_op"}, {"name", "nc"}, {"attrs", {{"func_name", "__kelf"}, {"kelf", "kelf-0.json"}}}}}}});
+    b.json("kelf-0.json", {{"version", "0.5"},
+                           {"target", neff::kTarget},
+                           {"graphs", {{{"name", "sg00"}, {"definition", "sg00/def.json"}}}}});
     b.add_subgraph("sg00/", subgraph);
     return b;
   }
@@ -136,15 +142,18 @@ class NeffBuilder {
       if (v.type == neff::VariableType::kStateBuffer) var["address"] = v.address;
       if (v.type == neff::VariableType::kFile) {
         var["file_name"] = v.file_name;
-        if (!v.file_name.ends_with(".npy")) files[folder + v.file_name] = v.data;
-        else files[folder + v.file_name] = *neff::write_npy({"uint8", {v.data.size()}, v.data});
+        if (!v.file_name.ends_with(".npy"))
+          files[folder + v.file_name] = v.data;
+        else
+          files[folder + v.file_name] = *neff::write_npy({"uint8", {v.data.size()}, v.data});
       }
       definition["var"][v.name] = var;
     }
     definition["dma_queue"] = OrderedJson::object();
     for (const auto& q : g.queues) {
       static constexpr const char* kTypes[] = {"in", "out", "data"};
-      OrderedJson queue{{"type", kTypes[static_cast<int>(q.type)]}, {"num_queues", 1}, {"owner", isa::engine_name(q.owner)}};
+      OrderedJson queue{
+          {"type", kTypes[static_cast<int>(q.type)]}, {"num_queues", 1}, {"owner", isa::engine_name(q.owner)}};
       if (q.semaphore) queue["semaphore"] = *q.semaphore;
       if (q.pinned) queue["pinned"] = true;
       definition["dma_queue"][q.name] = queue;
@@ -157,9 +166,14 @@ class NeffBuilder {
         OrderedJson entry{{"id", d.id}, {"queue", g.queues[d.queue].name}};
         if (d.semaphore) entry["semaphore"] = *d.semaphore;
         if (d.event) entry["event"] = *d.event;
-        entry["desc"] = {{"from", g.variables[d.from.variable].name}, {"from_off", d.from.offset}, {"from_sizes", d.from.sizes},
-                         {"from_steps", d.from.steps},                {"to", g.variables[d.to.variable].name}, {"to_off", d.to.offset},
-                         {"to_sizes", d.to.sizes},                    {"to_steps", d.to.steps}};
+        entry["desc"] = {{"from", g.variables[d.from.variable].name},
+                         {"from_off", d.from.offset},
+                         {"from_sizes", d.from.sizes},
+                         {"from_steps", d.from.steps},
+                         {"to", g.variables[d.to.variable].name},
+                         {"to_off", d.to.offset},
+                         {"to_sizes", d.to.sizes},
+                         {"to_steps", d.to.steps}};
         engine["dma"].push_back(entry);
       }
       json(folder + name + ".json", engine);
@@ -168,7 +182,8 @@ class NeffBuilder {
     json(folder + "def.json", definition);
     OrderedJson tensors = OrderedJson::object();
     for (const auto& t : g.tensors)
-      tensors[t.name] = {{"kind", t.kind == neff::TensorKind::kInput ? "input" : "output"}, {"dtype", t.dtype}, {"shape", t.shape}};
+      tensors[t.name] = {
+          {"kind", t.kind == neff::TensorKind::kInput ? "input" : "output"}, {"dtype", t.dtype}, {"shape", t.shape}};
     json(folder + "tensor_map.json", {{"tensors", tensors}});
   }
 };

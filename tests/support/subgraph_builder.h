@@ -32,7 +32,8 @@ class SubgraphBuilder {
     graph.variables.push_back(v);
     return graph.variables.size() - 1;
   }
-  std::size_t tensor(const std::string& name, neff::TensorKind kind, const std::string& dtype, std::vector<std::uint32_t> shape) {
+  std::size_t tensor(const std::string& name, neff::TensorKind kind, const std::string& dtype,
+                     std::vector<std::uint32_t> shape) {
     neff::TensorInfo t{name, kind, dtype, shape, neff::dtype_bytes(dtype)};
     for (auto n : shape) t.bytes *= n;
     // Inputs come before outputs, as the parser hands them out.
@@ -40,7 +41,8 @@ class SubgraphBuilder {
     if (kind == neff::TensorKind::kInput)
       for (at = graph.tensors.begin(); at != graph.tensors.end() && at->kind == neff::TensorKind::kInput;) ++at;
     graph.tensors.insert(at, t);
-    return variable(name, kind == neff::TensorKind::kInput ? neff::VariableType::kInput : neff::VariableType::kOutput, t.bytes);
+    return variable(name, kind == neff::TensorKind::kInput ? neff::VariableType::kInput : neff::VariableType::kOutput,
+                    t.bytes);
   }
   std::size_t input(const std::string& name, std::vector<std::uint32_t> shape, const std::string& dtype = "float32") {
     return tensor(name, neff::TensorKind::kInput, dtype, std::move(shape));
@@ -56,9 +58,12 @@ class SubgraphBuilder {
   }
   /// All of SBUF: use offsets partition * stride + byte.
   std::size_t sbuf(const std::string& name = "sbuf") {
-    return variable(name, neff::VariableType::kStateBuffer, inf1::chosen::kSbufPartitionStride * inf1::chosen::kPartitions);
+    return variable(name, neff::VariableType::kStateBuffer,
+                    inf1::chosen::kSbufPartitionStride * inf1::chosen::kPartitions);
   }
-  static std::uint64_t sbuf_at(std::uint64_t partition, std::uint64_t byte) { return partition * inf1::chosen::kSbufPartitionStride + byte; }
+  static std::uint64_t sbuf_at(std::uint64_t partition, std::uint64_t byte) {
+    return partition * inf1::chosen::kSbufPartitionStride + byte;
+  }
 
   std::size_t queue(const std::string& name, neff::QueueType type, isa::Engine owner) {
     graph.queues.push_back({name, type, owner, std::nullopt, false});
@@ -89,9 +94,12 @@ class SubgraphBuilder {
     add(e, i);
   }
 
-  static neff::AccessPattern flat(std::size_t variable, std::uint64_t bytes, std::uint64_t offset = 0) { return {variable, offset, {bytes}, {1}}; }
+  static neff::AccessPattern flat(std::size_t variable, std::uint64_t bytes, std::uint64_t offset = 0) {
+    return {variable, offset, {bytes}, {1}};
+  }
   /// `rows` runs of `bytes`, `step` apart.
-  static neff::AccessPattern rows(std::size_t variable, std::uint64_t bytes, std::uint64_t rows, std::int64_t step, std::uint64_t offset = 0) {
+  static neff::AccessPattern rows(std::size_t variable, std::uint64_t bytes, std::uint64_t rows, std::int64_t step,
+                                  std::uint64_t offset = 0) {
     return {variable, offset, {bytes, rows}, {1, step}};
   }
 };
@@ -101,10 +109,15 @@ inline SubgraphBuilder copy_program(std::uint32_t partitions, std::uint32_t n) {
   using B = SubgraphBuilder;
   B b;
   auto in = b.input("in", {partitions, n}), out = b.output("out", {partitions, n}), sbuf = b.sbuf();
-  auto load = b.queue("load", neff::QueueType::kIn, isa::Engine::kPool), store = b.queue("store", neff::QueueType::kOut, isa::Engine::kPool);
+  auto load = b.queue("load", neff::QueueType::kIn, isa::Engine::kPool),
+       store = b.queue("store", neff::QueueType::kOut, isa::Engine::kPool);
   constexpr std::int64_t kStride = inf1::chosen::kSbufPartitionStride;
-  b.dma(load, 1, B::flat(in, std::uint64_t{4} * n * partitions), B::rows(sbuf, std::uint64_t{4} * n, partitions, kStride)).semaphore = 0;
-  b.dma(store, 2, B::rows(sbuf, std::uint64_t{4} * n, partitions, kStride), B::flat(out, std::uint64_t{4} * n * partitions)).semaphore = 1;
+  b.dma(load, 1, B::flat(in, std::uint64_t{4} * n * partitions),
+        B::rows(sbuf, std::uint64_t{4} * n, partitions, kStride))
+      .semaphore = 0;
+  b.dma(store, 2, B::rows(sbuf, std::uint64_t{4} * n, partitions, kStride),
+        B::flat(out, std::uint64_t{4} * n * partitions))
+      .semaphore = 1;
   b.trigger(isa::Engine::kPool, 1);
   b.trigger(isa::Engine::kPool, 2, {isa::WaitMode::kConsume, 0, 1});
   b.wait(isa::Engine::kPool, 1);
@@ -115,8 +128,10 @@ inline SubgraphBuilder copy_program(std::uint32_t partitions, std::uint32_t n) {
 inline SubgraphBuilder binary_program(isa::Alu op, std::uint32_t partitions, std::uint32_t n) {
   using B = SubgraphBuilder;
   B b;
-  auto x = b.input("a", {partitions, n}), y = b.input("b", {partitions, n}), out = b.output("out", {partitions, n}), sbuf = b.sbuf();
-  auto load = b.queue("load", neff::QueueType::kIn, isa::Engine::kAct), store = b.queue("store", neff::QueueType::kOut, isa::Engine::kPe);
+  auto x = b.input("a", {partitions, n}), y = b.input("b", {partitions, n}), out = b.output("out", {partitions, n}),
+       sbuf = b.sbuf();
+  auto load = b.queue("load", neff::QueueType::kIn, isa::Engine::kAct),
+       store = b.queue("store", neff::QueueType::kOut, isa::Engine::kPe);
   constexpr std::int64_t kStride = inf1::chosen::kSbufPartitionStride;
   const std::uint64_t row = std::uint64_t{4} * n, all = row * partitions;
   b.dma(load, 1, B::flat(x, all), B::rows(sbuf, row, partitions, kStride, 0)).semaphore = 0;

@@ -55,7 +55,8 @@ class Host {
 inline umd::Binding host_binding(std::string_view name, std::vector<float>& data) {
   return {name, nullptr, 0, std::as_writable_bytes(std::span(data))};
 }
-inline umd::Binding device_binding(std::string_view name, std::shared_ptr<umd::Memory> memory, std::uint64_t offset = 0) {
+inline umd::Binding device_binding(std::string_view name, std::shared_ptr<umd::Memory> memory,
+                                   std::uint64_t offset = 0) {
   return {name, std::move(memory), offset, {}};
 }
 

@@ -118,8 +118,10 @@ Status bench(const BenchOptions& options) {
   print(options, std::move(times), seconds);
   const auto stats = summary.read();
   if (!stats) return tl::unexpected<Error>(stats.error());
-  if (stats->has_value()) print_latency(**stats, inferences);
-  else fmt::print("  simulated time            not known: the backend is not the simulator\n");
+  if (stats->has_value())
+    print_latency(**stats, inferences);
+  else
+    fmt::print("  simulated time            not known: the backend is not the simulator\n");
   return {};
 }
 

@@ -21,7 +21,8 @@ Result<compile::Options::AutoCast> parse_auto_cast(const std::string& text) {
   return make_error(ErrorCode::kInvalidArgument, "--auto-cast is '{}', expected none, matmult or all", text);
 }
 
-void print(const CompileOptions& options, const compile::Report& report, std::size_t neff_bytes, const isa::Limits& limits) {
+void print(const CompileOptions& options, const compile::Report& report, std::size_t neff_bytes,
+           const isa::Limits& limits) {
   std::size_t instructions = 0;
   for (const std::size_t n : report.instructions) instructions += n;
   fmt::print("{} -> {} ({} bytes)\n", options.model, options.output, neff_bytes);

@@ -22,7 +22,8 @@ using opennrt::Status;
 
 /// One line, whatever the message holds: a file's name or contents may carry line breaks and control characters.
 int fail(int code, std::string message) {
-  std::replace_if(message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   fmt::print(stderr, "opennrt: error: {}\n", message);
   return code;
 }
@@ -52,11 +53,12 @@ void add_neff(CLI::App& app, std::function<Status()>& action) {
   auto* unpack = group->add_subcommand("unpack", "Write the files of the payload into a folder");
   auto unpack_options = std::make_shared<opennrt::tool::UnpackOptions>();
   unpack->add_option("file", unpack_options->file, "NEFF")->required()->type_name("FILE.neff");
-  unpack->add_option("-d,--output-dir", unpack_options->folder, "Folder, empty or not there yet (default: the file's name)")
+  unpack
+      ->add_option("-d,--output-dir", unpack_options->folder,
+                   "Folder, empty or not there yet (default: the file's name)")
       ->type_name("DIR");
-  unpack->callback([unpack_options, &action] {
-    action = [unpack_options] { return opennrt::tool::neff_unpack(*unpack_options); };
-  });
+  unpack->callback(
+      [unpack_options, &action] { action = [unpack_options] { return opennrt::tool::neff_unpack(*unpack_options); }; });
 
   auto* disasm = group->add_subcommand("disasm", "Instructions as text, with the DMA transfers that they trigger");
   auto disasm_options = std::make_shared<opennrt::tool::DisasmOptions>();
@@ -65,9 +67,8 @@ void add_neff(CLI::App& app, std::function<Status()>& action) {
       ->check(CLI::IsMember({"pe", "act", "pool"}))
       ->type_name("pe|act|pool");
   disasm->add_option("--subgraph", disasm_options->subgraph, "Only this subgraph")->type_name("NAME");
-  disasm->callback([disasm_options, &action] {
-    action = [disasm_options] { return opennrt::tool::neff_disasm(*disasm_options); };
-  });
+  disasm->callback(
+      [disasm_options, &action] { action = [disasm_options] { return opennrt::tool::neff_disasm(*disasm_options); }; });
 }
 
 void add_run(CLI::App& app, std::function<Status()>& action) {
@@ -79,7 +80,8 @@ void add_run(CLI::App& app, std::function<Status()>& action) {
       ->type_name("NAME=FILE.npy")
       ->allow_extra_args(false);
   command->add_flag("--zero-inputs", options->zero_inputs, "Inputs that are not given are zero");
-  command->add_option("-d,--output-dir", options->output_dir, "Folder for <tensor>.npy of each output")->type_name("DIR");
+  command->add_option("-d,--output-dir", options->output_dir, "Folder for <tensor>.npy of each output")
+      ->type_name("DIR");
   command->add_option("--core", options->core, "NeuronCore of this process (default: the runtime chooses)")
       ->check(CLI::Range(0, 1023))
       ->type_name("N");
@@ -98,7 +100,8 @@ void add_bench(CLI::App& app, std::function<Status()>& action) {
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->default_str("1");
-  command->add_option("--copies", options->copies, "Copies of the model, one per NeuronCore; threads are spread over them")
+  command
+      ->add_option("--copies", options->copies, "Copies of the model, one per NeuronCore; threads are spread over them")
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->default_str("1");
@@ -129,7 +132,8 @@ std::optional<std::string> usage_error(const CLI::App& app, int argc, char** arg
   for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
     const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
     if (commands.empty()) return std::nullopt;
-    const auto known = std::find_if(commands.begin(), commands.end(), [&](const CLI::App* c) { return c->check_name(argv[i]); });
+    const auto known =
+        std::find_if(commands.begin(), commands.end(), [&](const CLI::App* c) { return c->check_name(argv[i]); });
     if (known == commands.end()) return fmt::format("there is no command '{}'", argv[i]);
     at = *known;
   }
@@ -147,12 +151,12 @@ int run_tool(int argc, char** argv) {
   add_run(app, action);
   add_bench(app, action);
   add_stats(app, action);
-  app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")->callback([&action] {
-    action = [] { return opennrt::tool::version(); };
-  });
+  app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")
+      ->callback([&action] { action = [] { return opennrt::tool::version(); }; });
   // After the commands, which would inherit it.
-  app.footer("The device is chosen by OPENNRT_BACKEND, see docs/host-contract.md. `opennrt <command> --help` tells more.\n"
-             "Exit status: 0 done, 1 failed, 2 wrong usage.");
+  app.footer(
+      "The device is chosen by OPENNRT_BACKEND, see docs/host-contract.md. `opennrt <command> --help` tells more.\n"
+      "Exit status: 0 done, 1 failed, 2 wrong usage.");
 
   try {
     app.parse(argc, argv);
@@ -161,7 +165,8 @@ int run_tool(int argc, char** argv) {
     return fail(kExitUsage, usage_error(app, argc, argv).value_or(error.what()) + " (opennrt --help tells more)");
   }
   if (const Status status = action(); !status) return fail(kExitFailure, status.error().message);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return fail(kExitFailure, "cannot write to standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return fail(kExitFailure, "cannot write to standard output");
   return 0;
 }
 

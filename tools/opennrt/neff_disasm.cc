@@ -19,7 +19,8 @@ std::string side(const neff::Subgraph& graph, const neff::AccessPattern& pattern
 }
 
 std::string transfer(const neff::Subgraph& graph, const neff::DmaEntry& entry) {
-  std::string text = fmt::format("{}: {} -> {}", graph.queues[entry.queue].name, side(graph, entry.from), side(graph, entry.to));
+  std::string text =
+      fmt::format("{}: {} -> {}", graph.queues[entry.queue].name, side(graph, entry.from), side(graph, entry.to));
   if (entry.semaphore) text += fmt::format(" then s{}+=1", *entry.semaphore);
   if (entry.event) text += fmt::format(" then event {}", *entry.event);
   return text;
@@ -52,7 +53,8 @@ Status print_engine(const neff::Subgraph& graph, isa::Engine engine) {
 Status print_subgraph(const neff::Subgraph& graph, const std::string& only_engine) {
   if (graph.isa_version == 0)
     return make_error(ErrorCode::kUnsupported,
-                      "subgraph {}: the instructions are not of OpenNRT's open set, there is no text for them", graph.name);
+                      "subgraph {}: the instructions are not of OpenNRT's open set, there is no text for them",
+                      graph.name);
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
     const auto engine = static_cast<isa::Engine>(e);
     if (!only_engine.empty() && isa::engine_name(engine) != only_engine) continue;

@@ -43,7 +43,8 @@ Status neff_unpack(const UnpackOptions& options) {
   for (const auto& [name, contents] : *files)
     if (auto status = check_inside(name); !status) return with_context(status.error(), options.file);
 
-  const fs::path folder = options.folder.empty() ? fs::path(options.file).filename().replace_extension() : fs::path(options.folder);
+  const fs::path folder =
+      options.folder.empty() ? fs::path(options.file).filename().replace_extension() : fs::path(options.folder);
   if (folder == fs::path(options.file).filename() && options.folder.empty())
     return make_error(ErrorCode::kInvalidArgument, "{} has no extension to leave away, name a folder with --output-dir",
                       options.file);

@@ -70,7 +70,8 @@ Status check_inputs(const client::Model& model, const std::map<std::string, neff
   for (const auto& [name, array] : arrays) {
     const auto same = [&name = name](const TensorInfo& info) { return info.input && info.name == name; };
     if (std::none_of(model.tensors().begin(), model.tensors().end(), same))
-      return make_error(ErrorCode::kInvalidArgument, "the model has no input '{}', it has: {}", name, names(model, true));
+      return make_error(ErrorCode::kInvalidArgument, "the model has no input '{}', it has: {}", name,
+                        names(model, true));
   }
   return make_error(ErrorCode::kInternal, "inputs of {} do not have distinct names", model.name());
 }
@@ -79,7 +80,8 @@ Status check_inputs(const client::Model& model, const std::map<std::string, neff
 std::string file_name(const std::string& tensor) {
   std::string name = tensor;
   for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     if (!plain) c = '_';
   }
   if (name.empty() || name[0] == '.') name = '_' + name;
@@ -91,7 +93,8 @@ Status write_output(const TensorInfo& info, const client::Tensor& tensor, const 
   if (auto status = tensor.read(array.data); !status) return with_context(status.error(), "output " + info.name);
   const std::filesystem::path path = folder / file_name(info.name);
   if (auto status = client::write_array(path, array); !status) return status;
-  fmt::print("{} {} {} -> {}\n", info.name, client::dtype_name(info.dtype), client::shape_text(info.shape), path.string());
+  fmt::print("{} {} {} -> {}\n", info.name, client::dtype_name(info.dtype), client::shape_text(info.shape),
+             path.string());
   return {};
 }
 
@@ -137,7 +140,8 @@ Status run(const RunOptions& options) {
       if (auto status = write_output(tensors[i], binding->tensor(i), options.output_dir); !status) return status;
     }
   }
-  fmt::print("{} execution{} in {:.3f} ms of wall time\n", options.repeat, options.repeat == 1 ? "" : "s", took.count());
+  fmt::print("{} execution{} in {:.3f} ms of wall time\n", options.repeat, options.repeat == 1 ? "" : "s",
+             took.count());
   return outcome;
 }
 

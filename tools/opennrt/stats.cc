@@ -15,18 +15,20 @@ void print_core(const client::SimStats::Core& core) {
   const std::uint64_t span = core.span_ns();
   fmt::print("  device {} core {}: {:.3f} us from first to last instruction\n", core.device, core.core,
              static_cast<double>(span) * 1e-3);
-  fmt::print("    engine  {:>8}  {:>12}  {:>14}  {:>12}  {:>16}\n", "busy", "waits: data", "waits: program", "instructions",
-             "operations");
+  fmt::print("    engine  {:>8}  {:>12}  {:>14}  {:>12}  {:>16}\n", "busy", "waits: data", "waits: program",
+             "instructions", "operations");
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
     const client::SimStats::Engine& engine = core.engines[e];
-    fmt::print("    {:<6}  {:>6.1f} %  {:>10.1f} %  {:>12.1f} %  {:>12}  {:>16}\n", isa::engine_name(static_cast<isa::Engine>(e)),
-               percent(engine.busy_ns, span), percent(engine.stalled_semaphore_ns + engine.stalled_event_ns, span),
+    fmt::print("    {:<6}  {:>6.1f} %  {:>10.1f} %  {:>12.1f} %  {:>12}  {:>16}\n",
+               isa::engine_name(static_cast<isa::Engine>(e)), percent(engine.busy_ns, span),
+               percent(engine.stalled_semaphore_ns + engine.stalled_event_ns, span),
                percent(engine.stalled_instructions_ns, span), engine.instructions, engine.useful_operations);
   }
-  fmt::print("    DMA: DRAM {} read, {} written; host {} read, {} written; SBUF and PSUM {} read, {} written; "
-             "instructions {} (bytes)\n",
-             core.dram_read_bytes, core.dram_write_bytes, core.host_read_bytes, core.host_write_bytes,
-             core.core_memory_read_bytes, core.core_memory_write_bytes, core.instruction_bytes);
+  fmt::print(
+      "    DMA: DRAM {} read, {} written; host {} read, {} written; SBUF and PSUM {} read, {} written; "
+      "instructions {} (bytes)\n",
+      core.dram_read_bytes, core.dram_write_bytes, core.host_read_bytes, core.host_write_bytes,
+      core.core_memory_read_bytes, core.core_memory_write_bytes, core.instruction_bytes);
 }
 
 }  // namespace

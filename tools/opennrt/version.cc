@@ -18,7 +18,8 @@ Status version() {
   Dl_info where{};
   const bool found = dladdr(reinterpret_cast<const void*>(&nrt_get_version), &where) != 0;
   fmt::print("opennrt          {}\n", OPENNRT_VERSION);
-  fmt::print("runtime          {}.{}.{}.{} {}\n", runtime.rt_major, runtime.rt_minor, runtime.rt_patch, runtime.rt_maintenance,
+  fmt::print("runtime          {}.{}.{}.{} {}\n", runtime.rt_major, runtime.rt_minor, runtime.rt_patch,
+             runtime.rt_maintenance,
              std::string(runtime.rt_detail, ::strnlen(runtime.rt_detail, sizeof runtime.rt_detail)));
   fmt::print("library          {}\n", found && where.dli_fname != nullptr ? where.dli_fname : "unknown");
   fmt::print("instruction set  {}\n", isa::kVersion);

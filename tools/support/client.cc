@@ -9,15 +9,23 @@ namespace {
 ErrorCode code_of(NRT_STATUS status) {
   switch (status) {
     case NRT_INVALID:
-    case NRT_EXEC_BAD_INPUT: return ErrorCode::kInvalidArgument;
-    case NRT_INVALID_HANDLE: return ErrorCode::kInvalidHandle;
-    case NRT_RESOURCE: return ErrorCode::kResource;
-    case NRT_LOAD_NOT_ENOUGH_NC: return ErrorCode::kNotEnoughCores;
-    case NRT_UNSUPPORTED_NEFF_VERSION: return ErrorCode::kUnsupportedVersion;
-    case NRT_TIMEOUT: return ErrorCode::kTimeout;
+    case NRT_EXEC_BAD_INPUT:
+      return ErrorCode::kInvalidArgument;
+    case NRT_INVALID_HANDLE:
+      return ErrorCode::kInvalidHandle;
+    case NRT_RESOURCE:
+      return ErrorCode::kResource;
+    case NRT_LOAD_NOT_ENOUGH_NC:
+      return ErrorCode::kNotEnoughCores;
+    case NRT_UNSUPPORTED_NEFF_VERSION:
+      return ErrorCode::kUnsupportedVersion;
+    case NRT_TIMEOUT:
+      return ErrorCode::kTimeout;
     case NRT_UNINITIALIZED:
-    case NRT_CLOSED: return ErrorCode::kState;
-    default: return ErrorCode::kHardware;
+    case NRT_CLOSED:
+      return ErrorCode::kState;
+    default:
+      return ErrorCode::kHardware;
   }
 }
 
@@ -46,7 +54,8 @@ Result<Model> Model::load(std::span<const std::byte> neff, int core, const std::
   if (auto status = check(nrt_load(neff.data(), neff.size(), core, -1, &model.handle_), "loading " + name); !status)
     return tl::unexpected<Error>(status.error());
   nrt_tensor_info_array_t* array = nullptr;
-  if (auto status = check(nrt_get_model_tensor_info(model.handle_, &array), "asking for the tensors of " + name); !status)
+  if (auto status = check(nrt_get_model_tensor_info(model.handle_, &array), "asking for the tensors of " + name);
+      !status)
     return tl::unexpected<Error>(status.error());
   for (std::uint64_t i = 0; i < array->tensor_count; ++i) {
     const nrt_tensor_info_t& from = array->tensor_array[i];
@@ -66,7 +75,8 @@ Model::~Model() {
   if (handle_ != nullptr) nrt_unload(handle_);
 }
 
-Result<Tensor> Tensor::allocate(nrt_tensor_placement_t placement, int core, std::size_t bytes, const std::string& name) {
+Result<Tensor> Tensor::allocate(nrt_tensor_placement_t placement, int core, std::size_t bytes,
+                                const std::string& name) {
   Tensor tensor;
   if (auto status = check(nrt_tensor_allocate(placement, core, bytes, name.c_str(), &tensor.handle_),
                           fmt::format("allocating tensor {} ({} bytes)", name, bytes));

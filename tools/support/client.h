@@ -50,7 +50,9 @@ class Model {
   static Result<Model> load(std::span<const std::byte> neff, int core, const std::string& name);
   ~Model();
   Model(Model&& other) noexcept
-      : handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)), tensors_(std::move(other.tensors_)) {}
+      : handle_(std::exchange(other.handle_, nullptr)),
+        name_(std::move(other.name_)),
+        tensors_(std::move(other.tensors_)) {}
   Model& operator=(Model&&) = delete;
 
   nrt_model_t* handle() const { return handle_; }
@@ -66,7 +68,8 @@ class Model {
 
 class Tensor {
  public:
-  static Result<Tensor> allocate(nrt_tensor_placement_t placement, int core, std::size_t bytes, const std::string& name);
+  static Result<Tensor> allocate(nrt_tensor_placement_t placement, int core, std::size_t bytes,
+                                 const std::string& name);
   ~Tensor();
   Tensor(Tensor&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Tensor& operator=(Tensor&&) = delete;

@@ -29,7 +29,9 @@ class Descriptor {
   int fd_;
 };
 
-std::string reason() { return std::error_code(errno, std::generic_category()).message(); }
+std::string reason() {
+  return std::error_code(errno, std::generic_category()).message();
+}
 
 Status write_all(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path) {
   while (!bytes.empty()) {
@@ -93,7 +95,8 @@ Status write_file(const std::filesystem::path& path, std::span<const std::byte> 
 Status make_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) return make_error(ErrorCode::kInvalidArgument, "cannot make folder {}: {}", path.string(), error.message());
+  if (error)
+    return make_error(ErrorCode::kInvalidArgument, "cannot make folder {}: {}", path.string(), error.message());
   if (!std::filesystem::is_directory(path, error))
     return make_error(ErrorCode::kInvalidArgument, "{} is not a folder", path.string());
   return {};

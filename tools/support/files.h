@@ -13,7 +13,8 @@
 
 namespace opennrt::client {
 
-inline constexpr std::uint64_t kMaxFileBytes = 8ull << 30;  ///< more than the DRAM of a device: nothing we read is larger
+inline constexpr std::uint64_t kMaxFileBytes = 8ull
+                                               << 30;  ///< more than the DRAM of a device: nothing we read is larger
 
 /// The bytes of a regular file of at most `max_bytes`. kInvalidArgument when it cannot be opened or is no regular file (path
 /// and reason), kInvalidFile when it is larger.

@@ -64,8 +64,8 @@ Result<SimStats> read_sim_stats(const std::filesystem::path& path) {
     for (const json& core : root.at("cores")) {
       stats.cores.push_back(parse_core(core));
       if (stats.cores.back().last_end_ns < stats.cores.back().first_start_ns)
-        return make_error(ErrorCode::kInvalidFile, "{}: last_end_ns is {}, expected at least first_start_ns, {}", path.string(),
-                          stats.cores.back().last_end_ns, stats.cores.back().first_start_ns);
+        return make_error(ErrorCode::kInvalidFile, "{}: last_end_ns is {}, expected at least first_start_ns, {}",
+                          path.string(), stats.cores.back().last_end_ns, stats.cores.back().first_start_ns);
     }
     return stats;
   } catch (const json::exception& error) {

@@ -139,14 +139,18 @@ TEST(NeffContainer, givenOtherFileNamesInDefJsonWhenParsedThenTheyAreFollowed) {
   b.files["sg00/Pooling.json"] = b.files["sg00/pool.json"];
   b.files["sg00/deep/stream.bin"] = b.files["sg00/pool.bin"];
   b.remove("sg00/pool.json").remove("sg00/pool.bin");
-  b.edit("sg00/def.json", [](auto& j) { j["pool"] = "Pooling.json"; j["pool_instr"] = "deep/stream.bin"; });
+  b.edit("sg00/def.json", [](auto& j) {
+    j["pool"] = "Pooling.json";
+    j["pool_instr"] = "deep/stream.bin";
+  });
   b.edit("sg00/Pooling.json", [](auto& j) { j.erase("instr"); });
   auto neff = parse(b.build());
   ASSERT_TRUE(neff) << neff.error().message;
   EXPECT_EQ(neff->subgraphs[0].engines[2].instructions.size(), 3 * isa::kInstructionBytes);
 }
 
-TEST(NeffContainer, givenAQueueWithoutOwnerOrWithASemaphoreWhenParsedThenItsFirstUserOwnsItAndEntriesInheritTheSemaphore) {
+TEST(NeffContainer,
+     givenAQueueWithoutOwnerOrWithASemaphoreWhenParsedThenItsFirstUserOwnsItAndEntriesInheritTheSemaphore) {
   NeffBuilder b = NeffBuilder::of(test::copy_program(2, 4).graph);
   b.edit("sg00/def.json", [](auto& j) {
     j["dma_queue"]["load"].erase("owner");

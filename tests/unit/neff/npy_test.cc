@@ -25,7 +25,8 @@ std::vector<std::byte> npy(const std::string& header, std::size_t data_bytes, ch
 }
 
 TEST(Npy, givenEveryTypeAndRankWhenWrittenAndReadThenItIsTheSame) {
-  for (const char* dtype : {"float32", "float16", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
+  for (const char* dtype : {"float32", "float16", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8",
+                            "uint16", "uint32", "uint64", "bool"})
     for (const auto& shape : std::vector<std::vector<std::uint64_t>>{{}, {3}, {2, 3}, {1, 0, 5}, {2, 1, 2, 2}}) {
       NpyArray array{dtype, shape, {}};
       std::uint64_t bytes = dtype_bytes(dtype);
@@ -48,12 +49,16 @@ TEST(Npy, givenAFileAsNumpyWritesItWhenReadThenItIsUnderstood) {
   ASSERT_TRUE(array) << array.error().message;
   EXPECT_THAT(array->shape, ElementsAre(2u, 3u));
   EXPECT_TRUE(read_npy(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }\n", 4, 2)));
-  EXPECT_TRUE(read_npy(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (4,), }\n", 16)));  // one dimension: order says nothing
+  EXPECT_TRUE(read_npy(
+      npy("{'descr': '<f4', 'fortran_order': True, 'shape': (4,), }\n", 16)));  // one dimension: order says nothing
 }
 
 TEST(Npy, givenWhatIsWrongWithAFileWhenReadThenTheErrorNamesIt) {
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n";
-  struct Case { std::vector<std::byte> bytes; const char* text; };
+  struct Case {
+    std::vector<std::byte> bytes;
+    const char* text;
+  };
   auto truncated = npy(good, 8);
   truncated.resize(20);
   for (const Case& c : {
@@ -70,8 +75,10 @@ TEST(Npy, givenWhatIsWrongWithAFileWhenReadThenTheErrorNamesIt) {
            Case{npy("{'descr': '<f4', 'shape': (2,), }", 8), "fortran_order is missing"},
            Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", 8), "shape is not"},
            Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2 3), }", 8), "shape is not"},
-           Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551615, 4), }", 8), "more than 2^64"},
-           Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }", 8), "shape is not"},
+           Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551615, 4), }", 8),
+                "more than 2^64"},
+           Case{npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }", 8),
+                "shape is not"},
            Case{npy("{'descr': '<f4', 'descr': '<f4', }", 8), "'descr' is unknown or there twice"},
            Case{npy(good + "x", 8), "text after"},
            Case{npy("", 8), "expected '{'"},

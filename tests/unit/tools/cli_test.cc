@@ -30,12 +30,19 @@ TEST_F(Cli, GivenHelpThenEveryCommandIsNamedOnStdout) {
   const Outcome outcome = opennrt({"--help"});
   EXPECT_EQ(outcome.exit, 0);
   EXPECT_EQ(outcome.err, "");
-  for (const char* command : {"compile", "neff", "run", "bench", "stats", "version"}) EXPECT_THAT(outcome.out, HasSubstr(command));
+  for (const char* command : {"compile", "neff", "run", "bench", "stats", "version"})
+    EXPECT_THAT(outcome.out, HasSubstr(command));
 }
 
 TEST_F(Cli, GivenHelpOfEachCommandThenItSucceeds) {
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {"compile"}, {"neff"}, {"neff", "info"}, {"neff", "unpack"}, {"neff", "disasm"}, {"run"}, {"bench"}, {"stats"}}) {
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{"compile"},
+                                                                                       {"neff"},
+                                                                                       {"neff", "info"},
+                                                                                       {"neff", "unpack"},
+                                                                                       {"neff", "disasm"},
+                                                                                       {"run"},
+                                                                                       {"bench"},
+                                                                                       {"stats"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back("--help");
     const Outcome outcome = opennrt(arguments);
@@ -69,7 +76,8 @@ TEST_F(Cli, CompileReportsWhatItMadeAndIsDeterministic) {
   const Outcome outcome = opennrt({"compile", digits("digits.onnx").string(), "-o", first, "--name", "reader"});
   ASSERT_EQ(outcome.exit, 0) << outcome.err;
   EXPECT_EQ(outcome.err, "");
-  for (const char* row : {"nodes", "instructions", "DMA entries", "constants", "SBUF peak"}) EXPECT_THAT(outcome.out, HasSubstr(row));
+  for (const char* row : {"nodes", "instructions", "DMA entries", "constants", "SBUF peak"})
+    EXPECT_THAT(outcome.out, HasSubstr(row));
   ASSERT_EQ(opennrt({"compile", digits("digits.onnx").string(), "-o", second, "--name", "reader"}).exit, 0);
   EXPECT_EQ(read_text(first), read_text(second));
   EXPECT_GT(read_text(first).size(), 1024u);
@@ -99,8 +107,10 @@ TEST_F(Cli, GivenFilesThatCannotBeReadThenTheMessageNamesThem) {
 }
 
 TEST_F(Cli, GivenOutputThatCannotBeWrittenThenTheMessageNamesIt) {
-  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", "/nowhere/x.neff"}), 1, HasSubstr("/nowhere/x.neff"));
-  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", folder_.path().string()}), 1, HasSubstr("folder"));
+  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", "/nowhere/x.neff"}), 1,
+                 HasSubstr("/nowhere/x.neff"));
+  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", folder_.path().string()}), 1,
+                 HasSubstr("folder"));
 }
 
 TEST_F(Cli, InfoShowsTensorsAsTheModelHasThem) {
@@ -121,8 +131,10 @@ TEST_F(Cli, DisasmShowsEveryInstructionOfEveryEngine) {
   std::istringstream text(outcome.out);
   for (std::string row; std::getline(text, row);) {
     std::smatch match;
-    if (std::regex_match(row, match, heading)) announced += std::stoul(match[3]), ++headings;
-    else if (std::regex_search(row, line)) ++shown;
+    if (std::regex_match(row, match, heading))
+      announced += std::stoul(match[3]), ++headings;
+    else if (std::regex_search(row, line))
+      ++shown;
   }
   EXPECT_EQ(headings, 3u);
   EXPECT_GT(shown, 20u);
@@ -137,7 +149,8 @@ TEST_F(Cli, DisasmShowsEveryInstructionOfEveryEngine) {
 TEST_F(Cli, GivenBrokenNeffThenEachCommandSaysWhatIsWrongInOneLine) {
   const std::string good = read_text(compiled_digits());
   const std::string file = (folder_ / "bad.neff").string();
-  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, std::size_t{1024}, good.size() / 2, good.size() - 1}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{100}, std::size_t{1024}, good.size() / 2, good.size() - 1}) {
     write_text(file, good.substr(0, size));
     for (const char* command : {"info", "disasm", "unpack"}) {
       const Outcome outcome = opennrt({"neff", command, file});
@@ -169,8 +182,10 @@ std::string neff_with_entry(const std::string& name, const std::string& link) {
   archive_entry_set_pathname(entry, name.c_str());
   archive_entry_set_perm(entry, 0644);
   archive_entry_set_filetype(entry, link.empty() ? AE_IFREG : AE_IFLNK);
-  if (!link.empty()) archive_entry_set_symlink(entry, link.c_str());
-  else archive_entry_set_size(entry, 4);
+  if (!link.empty())
+    archive_entry_set_symlink(entry, link.c_str());
+  else
+    archive_entry_set_size(entry, 4);
   EXPECT_EQ(archive_write_header(writer, entry), ARCHIVE_OK);
   if (link.empty()) {
     EXPECT_EQ(archive_write_data(writer, "evil", 4), 4);

@@ -55,7 +55,8 @@ struct Outcome {
 };
 
 /// `arguments[0]` is the program's path. `environment` is set on top of ours; `out_file`: where its output goes (e.g. /dev/full).
-inline Outcome run_program(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment = {},
+inline Outcome run_program(const std::vector<std::string>& arguments,
+                           const std::map<std::string, std::string>& environment = {},
                            const std::string& out_file = {}) {
   const TemporaryFolder folder;
   const std::string out = out_file.empty() ? (folder / "out").string() : out_file, err = (folder / "err").string();

@@ -32,7 +32,8 @@ TEST_F(Run, GivenAHandMadeSumThenItIsExactAndMissingInputsAreZero) {
   std::vector<float> values(8 * 16);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) * 0.5f;
   const auto bytes = std::as_bytes(std::span(values));
-  const std::string file = save("a.npy", {"float32", {8, 16}, {bytes.begin(), bytes.end()}}), out = (folder_ / "out").string();
+  const std::string file = save("a.npy", {"float32", {8, 16}, {bytes.begin(), bytes.end()}}),
+                    out = (folder_ / "out").string();
   const std::string model = (folder_ / "sum.neff").string();
 
   const Outcome both = opennrt({"run", model, "-i", "a=" + file, "-i", "b=" + file, "-d", out});
@@ -58,7 +59,8 @@ TEST_F(Run, GivenImagesThenLogitsEqualTheFloatReference) {
     const std::vector<float> logits = floats(array), expected = reference(index);
     ASSERT_EQ(logits.size(), kClasses);
     // fp32 all the way, a few hundred products per sum, logits of magnitude 10: 1e-3 leaves a decade over fp32's rounding.
-    for (std::size_t k = 0; k < kClasses; ++k) EXPECT_NEAR(logits[k], expected[k], 1e-3) << "image " << index << " class " << k;
+    for (std::size_t k = 0; k < kClasses; ++k)
+      EXPECT_NEAR(logits[k], expected[k], 1e-3) << "image " << index << " class " << k;
     const std::vector<float> probabilities = floats(load(out + "/probabilities.npy"));
     double sum = 0;
     for (const float p : probabilities) sum += p;
@@ -88,7 +90,8 @@ TEST_F(Run, GivenTheSameRunTwiceThenSameBytesAndSameSimulatedTime) {
   std::string bytes[2], summary[2];
   for (int i = 0; i < 2; ++i) {
     const std::string out = (folder_ / ("out" + std::to_string(i))).string(), stats = out + ".json";
-    const Outcome outcome = opennrt({"run", neff, "-i", input, "-d", out, "--repeat", "3"}, {{"OPENNRT_SIM_STATS", stats}});
+    const Outcome outcome =
+        opennrt({"run", neff, "-i", input, "-d", out, "--repeat", "3"}, {{"OPENNRT_SIM_STATS", stats}});
     ASSERT_EQ(outcome.exit, 0) << outcome.err;
     bytes[i] = read_text(out + "/logits.npy") + read_text(out + "/probabilities.npy");
     summary[i] = read_text(stats);
@@ -140,14 +143,16 @@ TEST_F(Run, GivenACoreThatIsNotThereThenItFails) {
 }
 
 TEST_F(Run, GivenAnUnknownBackendThenItFails) {
-  expect_failure(opennrt({"run", compiled_digits(), "--zero-inputs"}, {{"OPENNRT_BACKEND", "nonsense"}}), 1, HasSubstr("nrt_init"));
+  expect_failure(opennrt({"run", compiled_digits(), "--zero-inputs"}, {{"OPENNRT_BACKEND", "nonsense"}}), 1,
+                 HasSubstr("nrt_init"));
 }
 
 TEST_F(Run, BenchMeasuresAsManyInferencesAsAskedFor) {
   const std::string neff = compiled_digits();
   const Outcome one = opennrt({"bench", neff, "--iterations", "5"});
   ASSERT_EQ(one.exit, 0) << one.err;
-  EXPECT_THAT(one.out, AllOf(HasSubstr("5 inferences, 1 thread,"), HasSubstr("simulated time"), HasSubstr("inferences/s")));
+  EXPECT_THAT(one.out,
+              AllOf(HasSubstr("5 inferences, 1 thread,"), HasSubstr("simulated time"), HasSubstr("inferences/s")));
   const Outcome several = opennrt({"bench", neff, "--iterations", "9", "--threads", "3", "--copies", "2"});
   ASSERT_EQ(several.exit, 0) << several.err;
   EXPECT_THAT(several.out, HasSubstr("9 inferences, 3 threads, 2 copies"));
@@ -186,7 +191,8 @@ class Demo : public Run {
     save("heldout_logits.npy", logits);
   }
   Outcome demo(const std::string& neff) const {
-    return run_program({bin("opennrt-demo-digits").string(), neff, folder_.path().string(), "3"}, {{"OPENNRT_BACKEND", "sim"}});
+    return run_program({bin("opennrt-demo-digits").string(), neff, folder_.path().string(), "3"},
+                       {{"OPENNRT_BACKEND", "sim"}});
   }
 };
 
@@ -194,7 +200,8 @@ TEST_F(Demo, GivenTheDigitsModelThenItAgreesWithTheReferenceAndSucceeds) {
   dataset(floats(load(digits("heldout_logits.npy"))));
   const Outcome outcome = demo(compiled_digits());
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, AllOf(HasSubstr("same answer           20 of 20"), HasSubstr("label "), HasSubstr("answer ")));
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("same answer           20 of 20"), HasSubstr("label "), HasSubstr("answer ")));
 }
 
 TEST_F(Demo, GivenAModelWorseThanTheReferenceThenItFails) {

@@ -48,7 +48,8 @@ TEST_F(Support, GivenAFullDeviceThenWritingFails) {
 
 TEST_F(Support, GivenWhatIsNoRegularOrTooLargeAFileThenReadingIsRefused) {
   write_text(folder_ / "large", "0123456789");
-  EXPECT_THAT(client::read_file(folder_ / "large", 9).error().message, AllOf(HasSubstr("10 bytes"), HasSubstr("at most 9")));
+  EXPECT_THAT(client::read_file(folder_ / "large", 9).error().message,
+              AllOf(HasSubstr("10 bytes"), HasSubstr("at most 9")));
   EXPECT_TRUE(client::read_file(folder_ / "large", 10));
   EXPECT_THAT(client::read_file(folder_.path()).error().message, HasSubstr("not a regular file"));
   EXPECT_THAT(client::read_file(folder_ / "none").error().message, HasSubstr("No such file"));
@@ -94,8 +95,9 @@ std::string summary(const std::string& format, const std::string& last_end) {
       R"({"instructions":2,"busy_cycles":3,"busy_ns":400,"stalled_semaphore_ns":5,"stalled_event_ns":6,)"
       R"("stalled_instructions_ns":7,"useful_operations":8})";
   return R"({"format":)" + format + R"(,"instance":"inf1.xlarge","clock_ghz":0.98,"simulated_ns":9000,"cores":[)" +
-         R"({"device":0,"core":1,"first_start_ns":1000,"last_end_ns":)" + last_end + R"(,"engines":{"pe":)" + engine + R"(,"act":)" +
-         engine + R"(,"pool":)" + engine + R"(},"dma":{"packets":1,"descriptors":2,"aborts":0,"dram_read_bytes":3,)" +
+         R"({"device":0,"core":1,"first_start_ns":1000,"last_end_ns":)" + last_end + R"(,"engines":{"pe":)" + engine +
+         R"(,"act":)" + engine + R"(,"pool":)" + engine +
+         R"(},"dma":{"packets":1,"descriptors":2,"aborts":0,"dram_read_bytes":3,)" +
          R"("dram_write_bytes":4,"host_read_bytes":5,"host_write_bytes":6,"core_memory_read_bytes":7,)" +
          R"("core_memory_write_bytes":8,"instruction_bytes":9},"notifications":3,"notifications_lost":0}]})";
 }

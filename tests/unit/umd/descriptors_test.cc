@@ -26,8 +26,8 @@ std::vector<Descriptor> read(std::span<const std::byte> ring) {
   for (std::size_t at = 0; at < ring.size(); at += 16) {
     auto control = load_le<std::uint32_t>(ring.data() + at);
     std::uint32_t length = control & 0xffff;
-    out.push_back({length == 0 ? 65536 : length, control & (inf1::kDescFirst | inf1::kDescLast | inf1::kDescBarrier), control >> 24 & 3,
-                   load_le<std::uint64_t>(ring.data() + at + 8)});
+    out.push_back({length == 0 ? 65536 : length, control & (inf1::kDescFirst | inf1::kDescLast | inf1::kDescBarrier),
+                   control >> 24 & 3, load_le<std::uint64_t>(ring.data() + at + 8)});
   }
   return out;
 }
@@ -36,7 +36,8 @@ struct Fixture {
   neff::Subgraph graph;
   Placement placement;
   RingImage ring;
-  Status append(neff::AccessPattern from, neff::AccessPattern to, std::optional<std::uint32_t> semaphore = {}, std::optional<std::uint32_t> event = {}) {
+  Status append(neff::AccessPattern from, neff::AccessPattern to, std::optional<std::uint32_t> semaphore = {},
+                std::optional<std::uint32_t> event = {}) {
     return append_entry({1, 0, semaphore, event, std::move(from), std::move(to)}, graph, placement, ring);
   }
 };
@@ -135,7 +136,10 @@ TEST(Descriptors, givenATransferBeyondAPartitionWhenExpandedThenItIsRefused) {
   auto status = f.append(SubgraphBuilder::flat(0, 16), SubgraphBuilder::flat(1, 16, 131072 * 3 + 80 * 1024 - 15));
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, ErrorCode::kInvalidFile);
-  EXPECT_THAT(status.error().message, HasSubstr("'sb': a transfer touches bytes 81905 to 81920 of partition 3, but a partition of this device has 81920"));
+  EXPECT_THAT(
+      status.error().message,
+      HasSubstr(
+          "'sb': a transfer touches bytes 81905 to 81920 of partition 3, but a partition of this device has 81920"));
 }
 
 /// Offsets of every byte of a pattern, in order, by the definition in neff.h.
@@ -167,7 +171,8 @@ TEST(Descriptors, givenRandomPatternsWhenExpandedThenEveryByteGoesWhereTheDefini
       p.sizes.push_back(total);
       std::uint64_t dense = 1;
       for (std::size_t i = 0; i < dims; ++i) {
-        p.steps.push_back(random() % 2 ? static_cast<std::int64_t>(dense) : static_cast<std::int64_t>(random() % 21) - 10);
+        p.steps.push_back(random() % 2 ? static_cast<std::int64_t>(dense)
+                                       : static_cast<std::int64_t>(random() % 21) - 10);
         dense *= p.sizes[i];
       }
       return p;

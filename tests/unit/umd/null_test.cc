@@ -28,7 +28,8 @@ TEST(UmdNull, givenAProgramWhenExecutedThenItTimesOutAndAllIsFreedAfterwards) {
     EXPECT_GE(after.used, before.used + (*program)->memory_use().code);
     std::vector<float> in(32), out(32, 5.0f);
     for (int i = 0; i < 3; ++i) {
-      auto report = (*program)->execute(std::vector{test::host_binding("in", in)}, std::vector{test::host_binding("out", out)}, 2'000'000'000);
+      auto report = (*program)->execute(std::vector{test::host_binding("in", in)},
+                                        std::vector{test::host_binding("out", out)}, 2'000'000'000);
       ASSERT_TRUE(report) << report.error().message;
       EXPECT_EQ(report->outcome, Outcome::kTimeout) << report->message;
       EXPECT_THAT(report->message, HasSubstr("inference timeout (2000 ms) on Neuron Device 0 NC 0"));

@@ -67,7 +67,9 @@ int dev_open(const opennrt_host_t* host, opennrt_backend_t** backend) {
   *backend = new opennrt_backend{host};
   return 0;
 }
-void dev_close(opennrt_backend_t* backend) { delete backend; }
+void dev_close(opennrt_backend_t* backend) {
+  delete backend;
+}
 int version(opennrt_backend_t*, opennrt_driver_version_t* v) {
   *v = {2, 24, "2.24", 2, 7};
   return 0;
@@ -83,7 +85,9 @@ int device_open(opennrt_backend_t* backend, std::uint32_t number, opennrt_device
   (*device)->backend = backend;
   return 0;
 }
-void device_close(opennrt_device_t* device) { delete device; }
+void device_close(opennrt_device_t* device) {
+  delete device;
+}
 int device_info(opennrt_device_t* device, opennrt_device_info_t* info) {
   *info = {};
   info->architecture = device->script() == "trn" ? 2 : 1;
@@ -129,8 +133,11 @@ int mem_map(opennrt_device_t* d, opennrt_mem_t memory, void** address) {
   *address = d->memory.at(memory).bytes.data();
   return 0;
 }
-int mem_unmap(opennrt_device_t*, opennrt_mem_t) { return 0; }
-int mem_write(opennrt_device_t* d, opennrt_mem_t memory, std::uint64_t offset, const void* buffer, std::uint64_t bytes) {
+int mem_unmap(opennrt_device_t*, opennrt_mem_t) {
+  return 0;
+}
+int mem_write(opennrt_device_t* d, opennrt_mem_t memory, std::uint64_t offset, const void* buffer,
+              std::uint64_t bytes) {
   std::lock_guard lock(d->mutex);
   std::memcpy(d->memory.at(memory).bytes.data() + offset, buffer, bytes);
   return 0;
@@ -140,7 +147,8 @@ int mem_read(opennrt_device_t* d, opennrt_mem_t memory, std::uint64_t offset, vo
   std::memcpy(buffer, d->memory.at(memory).bytes.data() + offset, bytes);
   return 0;
 }
-int mem_copy(opennrt_device_t* d, opennrt_mem_t from, std::uint64_t from_offset, opennrt_mem_t to, std::uint64_t to_offset, std::uint64_t bytes) {
+int mem_copy(opennrt_device_t* d, opennrt_mem_t from, std::uint64_t from_offset, opennrt_mem_t to,
+             std::uint64_t to_offset, std::uint64_t bytes) {
   std::lock_guard lock(d->mutex);
   std::memmove(d->memory.at(to).bytes.data() + to_offset, d->memory.at(from).bytes.data() + from_offset, bytes);
   return 0;
@@ -159,12 +167,14 @@ int mem_stats(opennrt_device_t* d, std::uint32_t, opennrt_mem_stats_t* stats) {
 int queue_init(opennrt_device_t* d, const opennrt_queue_init_t* queues, std::uint32_t count) {
   std::lock_guard lock(d->mutex);
   for (std::uint32_t i = 0; i < count; ++i) {
-    if (queues[i].tx_count % 16 != 0 || queues[i].tx_count < 32 || !d->memory.contains(queues[i].tx_ring)) return -EINVAL;
+    if (queues[i].tx_count % 16 != 0 || queues[i].tx_count < 32 || !d->memory.contains(queues[i].tx_ring))
+      return -EINVAL;
     d->queues[{queues[i].engine, queues[i].queue}] = queues[i];
   }
   return 0;
 }
-int write_descriptors(opennrt_device_t* d, opennrt_mem_t ring, std::uint64_t offset, const void* descriptors, std::uint32_t count, opennrt_queue_type_t) {
+int write_descriptors(opennrt_device_t* d, opennrt_mem_t ring, std::uint64_t offset, const void* descriptors,
+                      std::uint32_t count, opennrt_queue_type_t) {
   std::lock_guard lock(d->mutex);
   Block& block = d->memory.at(ring);
   if (offset + 16ull * count > block.bytes.size()) return -EINVAL;
@@ -201,7 +211,8 @@ std::uint32_t end_value(opennrt_device_t* d, std::uint32_t core, std::uint32_t e
   std::memcpy(&address, ring.data() + last + 8, 8);
   std::uint64_t end = address + (word(ring, last) & 0xffff);
   for (const auto& [handle, block] : d->memory)
-    if (address >= block.address && end <= block.address + block.bytes.size()) return word(block.bytes, end - block.address - 4);
+    if (address >= block.address && end <= block.address + block.bytes.size())
+      return word(block.bytes, end - block.address - 4);
   return 0;
 }
 
@@ -211,13 +222,22 @@ void play(opennrt_device_t* d, std::uint32_t core) {
   std::string script = d->script();
   if (script == "silicon" || script == "trn") script = "e";
   for (char c : script) {
-    auto end = [&](std::uint32_t engine) { notify(d, core, engine, {0, 1, static_cast<std::uint8_t>(engine), 0, end_value(d, core, engine), 0}); };
-    static const std::map<char, std::uint8_t> kErrors{{'n', 1}, {'i', 2}, {'o', 3}, {'s', 4}, {'d', 5}, {'a', 6}, {'c', 7}, {'v', 8}, {'q', 9}, {'u', 77}};
-    if (c == 'e') end(0), end(1), end(2);
-    else if (c >= '0' && c <= '2') end(static_cast<std::uint32_t>(c - '0'));
-    else if (c == 'x') for (int i = 0; i < 3000; ++i) notify(d, core, 0, {0, 1, 0, 0, 5, 0});
-    else if (c == 'S') d->semaphores[core][3] = 2;
-    else if (kErrors.contains(c)) notify(d, core, 3, {0, 3, static_cast<std::uint8_t>(c == 'a' ? 3 : 1), kErrors.at(c), c == 'a' ? 1u << 8 | 2u : 7u, 0});
+    auto end = [&](std::uint32_t engine) {
+      notify(d, core, engine, {0, 1, static_cast<std::uint8_t>(engine), 0, end_value(d, core, engine), 0});
+    };
+    static const std::map<char, std::uint8_t> kErrors{{'n', 1}, {'i', 2}, {'o', 3}, {'s', 4}, {'d', 5},
+                                                      {'a', 6}, {'c', 7}, {'v', 8}, {'q', 9}, {'u', 77}};
+    if (c == 'e')
+      end(0), end(1), end(2);
+    else if (c >= '0' && c <= '2')
+      end(static_cast<std::uint32_t>(c - '0'));
+    else if (c == 'x')
+      for (int i = 0; i < 3000; ++i) notify(d, core, 0, {0, 1, 0, 0, 5, 0});
+    else if (c == 'S')
+      d->semaphores[core][3] = 2;
+    else if (kErrors.contains(c))
+      notify(d, core, 3,
+             {0, 3, static_cast<std::uint8_t>(c == 'a' ? 3 : 1), kErrors.at(c), c == 'a' ? 1u << 8 | 2u : 7u, 0});
   }
 }
 
@@ -243,7 +263,8 @@ int event_get(opennrt_device_t*, std::uint32_t, std::uint32_t, std::uint32_t* va
   return 0;
 }
 
-int nq_init(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint32_t bytes, opennrt_nq_t* queue) {
+int nq_init(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint32_t bytes,
+            opennrt_nq_t* queue) {
   opennrt_mem_params_t params{bytes, 4096, true, 0, 0, core, OPENNRT_MEM_NOTIFICATION_HOST};
   Nq& nq = d->nq[core][type == OPENNRT_NQ_ERROR ? 3 : engine];
   if (int result = mem_alloc(d, &params, &nq.memory); result != 0) return result;
@@ -257,7 +278,9 @@ int nq_init(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std
 int nq_destroy(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine) {
   return mem_free(d, d->nq[core][type == OPENNRT_NQ_ERROR ? 3 : engine].memory);
 }
-int nq_consume(opennrt_device_t*, std::uint32_t, opennrt_nq_type_t, std::uint32_t, std::uint64_t) { return 0; }
+int nq_consume(opennrt_device_t*, std::uint32_t, opennrt_nq_type_t, std::uint32_t, std::uint64_t) {
+  return 0;
+}
 
 int reset_start(opennrt_device_t* d, std::uint32_t, std::uint32_t* request) {
   *request = 5;
@@ -304,6 +327,7 @@ const opennrt_backend_api_t kTable = [] {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) const opennrt_backend_api_t* opennrt_backend_entry(std::uint32_t abi_major) {
+extern "C" __attribute__((visibility("default"))) const opennrt_backend_api_t* opennrt_backend_entry(
+    std::uint32_t abi_major) {
   return abi_major == OPENNRT_BACKEND_ABI_MAJOR ? &kTable : nullptr;
 }

@@ -35,7 +35,9 @@ class UmdScripted : public ::testing::TestWithParam<const char*> {
     ASSERT_TRUE(device) << device.error().message;
     device_ = *device;
   }
-  Result<std::unique_ptr<Program>> load(const neff::Subgraph& g, std::uint32_t core = 0) { return Program::load(device_, core, g); }
+  Result<std::unique_ptr<Program>> load(const neff::Subgraph& g, std::uint32_t core = 0) {
+    return Program::load(device_, core, g);
+  }
   std::string load_error(const neff::Subgraph& g) {
     auto program = load(g);
     return program ? "" : program.error().message;
@@ -50,7 +52,8 @@ class UmdScripted : public ::testing::TestWithParam<const char*> {
   }
   ExecutionReport again() {
     std::vector<float> in(8, 1.0f), out(8);
-    auto report = program_->execute(std::vector{test::host_binding("in", in)}, std::vector{test::host_binding("out", out)}, kTimeout);
+    auto report = program_->execute(std::vector{test::host_binding("in", in)},
+                                    std::vector{test::host_binding("out", out)}, kTimeout);
     EXPECT_TRUE(report) << report.error().message;
     return report ? *report : ExecutionReport{};
   }
@@ -61,7 +64,8 @@ class UmdScripted : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<Program> program_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Backends, UmdScripted, ::testing::Values("scripted", "scripted_poll"), [](const auto& p) { return std::string(p.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, UmdScripted, ::testing::Values("scripted", "scripted_poll"),
+                         [](const auto& p) { return std::string(p.param); });
 
 TEST_P(UmdScripted, givenEndsOfAllEnginesWhenExecutedThenItCompletes) {
   open();
@@ -72,19 +76,25 @@ TEST_P(UmdScripted, givenEndsOfAllEnginesWhenExecutedThenItCompletes) {
 }
 
 TEST_P(UmdScripted, givenEachErrorNotificationWhenExecutedThenItsOutcomeAndMessageSayIt) {
-  struct Case { const char* script; Outcome outcome; const char* text; };
+  struct Case {
+    const char* script;
+    Outcome outcome;
+    const char* text;
+  };
   open();
-  for (const Case& c : {Case{"ne", Outcome::kCompletedWithNumericalError, "NUMERICAL"},
-                        Case{"i", Outcome::kIllegalInstruction, "illegal instruction at instruction 7 of act"},
-                        Case{"o", Outcome::kOutOfBounds, "out-of-bounds access at instruction 7 of act"},
-                        Case{"s", Outcome::kSramUncorrectable, "uncorrectable SRAM"},
-                        Case{"d", Outcome::kDramUncorrectable, "uncorrectable DRAM"},
-                        Case{"ce", Outcome::kCompletedWithError, "semaphore error"},
-                        Case{"ve", Outcome::kCompletedWithError, "event error"},
-                        Case{"q", Outcome::kNotificationOverflow, "notification queue overflow"},
-                        Case{"u", Outcome::kCompletedWithError, "unknown error notification at instruction 7 of act (code 77)"},
-                        Case{"nve", Outcome::kCompletedWithError, "event error: it was set twice or cleared twice at instruction 7 of act (1 more error notifications)"},
-                        Case{"n01", Outcome::kTimeout, "before that: numerical error"}}) {
+  for (const Case& c :
+       {Case{"ne", Outcome::kCompletedWithNumericalError, "NUMERICAL"},
+        Case{"i", Outcome::kIllegalInstruction, "illegal instruction at instruction 7 of act"},
+        Case{"o", Outcome::kOutOfBounds, "out-of-bounds access at instruction 7 of act"},
+        Case{"s", Outcome::kSramUncorrectable, "uncorrectable SRAM"},
+        Case{"d", Outcome::kDramUncorrectable, "uncorrectable DRAM"},
+        Case{"ce", Outcome::kCompletedWithError, "semaphore error"},
+        Case{"ve", Outcome::kCompletedWithError, "event error"},
+        Case{"q", Outcome::kNotificationOverflow, "notification queue overflow"},
+        Case{"u", Outcome::kCompletedWithError, "unknown error notification at instruction 7 of act (code 77)"},
+        Case{"nve", Outcome::kCompletedWithError,
+             "event error: it was set twice or cleared twice at instruction 7 of act (1 more error notifications)"},
+        Case{"n01", Outcome::kTimeout, "before that: numerical error"}}) {
     script(c.script);
     auto report = run();
     EXPECT_EQ(report.outcome, c.outcome) << c.script;
@@ -105,8 +115,11 @@ TEST_P(UmdScripted, givenMissingEndsWhenExecutedThenTheTimeoutNamesThem) {
   open("02");
   auto report = run();
   EXPECT_EQ(report.outcome, Outcome::kTimeout);
-  EXPECT_THAT(report.message, AllOf(HasSubstr("inference timeout (30000 ms) on Neuron Device 0 NC 1, waiting for execution completion notification"),
-                                    HasSubstr("(end:1) of act"), Not(HasSubstr("(end:0)")), Not(HasSubstr("(end:2)"))));
+  EXPECT_THAT(
+      report.message,
+      AllOf(HasSubstr(
+                "inference timeout (30000 ms) on Neuron Device 0 NC 1, waiting for execution completion notification"),
+            HasSubstr("(end:1) of act"), Not(HasSubstr("(end:0)")), Not(HasSubstr("(end:2)"))));
   if (std::string(GetParam()) == "scripted") {
     EXPECT_THAT(report.message, HasSubstr("pe waits for semaphore 3"));
   }
@@ -172,7 +185,10 @@ TEST_P(UmdScripted, givenProgramsThatBreakTheProfileWhenLoadedThenTheFieldIsName
   run();
   opennrt_mem_stats_t before{}, after{};
   device_->api().mem_stats(device_->handle(), 0, &before);
-  struct Case { std::function<void(SubgraphBuilder&)> change; const char* text; };
+  struct Case {
+    std::function<void(SubgraphBuilder&)> change;
+    const char* text;
+  };
   auto instruction = [](isa::Opcode op, std::uint32_t immediate) {
     isa::Instruction i;
     i.opcode = op;
@@ -182,16 +198,25 @@ TEST_P(UmdScripted, givenProgramsThatBreakTheProfileWhenLoadedThenTheFieldIsName
   for (const Case& c : {
            Case{[](auto& b) { b.graph.isa_version = 0; }, "Unsupported hardware operator code 6 found in neff."},
            Case{[](auto& b) { b.graph.isa_version = 9; }, "isa_version is 9, expected 1"},
-           Case{[](auto& b) { b.engine(isa::Engine::kPool).instructions[64] = std::byte{214}; }, "Unsupported hardware operator code 214 found in neff."},
-           Case{[](auto& b) { b.engine(isa::Engine::kAct).instructions.resize(65); }, "the instructions of act have 65 bytes"},
-           Case{[](auto& b) { b.trigger(isa::Engine::kPool, 2); }, "triggers descriptor id 2, expected no more next on queue set 'store'"},
-           Case{[](auto& b) { b.trigger(isa::Engine::kPe, 1); }, "instruction 0 of pe: triggers descriptor id 1, expected an id of the engine's dma list"},
-           Case{[](auto& b) { b.engine(isa::Engine::kPool).instructions.resize(64); }, "descriptor id 2 of queue set 'store' is never triggered by pool"},
-           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kNotify, 0x1000'0000)); }, "notify value is 0x10000000"},
-           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kDmaTrigger, 0)); }, "dma_trigger is the loader's"},
-           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kEventSet, 999)); }, "instruction 0 of pe: "},
+           Case{[](auto& b) { b.engine(isa::Engine::kPool).instructions[64] = std::byte{214}; },
+                "Unsupported hardware operator code 214 found in neff."},
+           Case{[](auto& b) { b.engine(isa::Engine::kAct).instructions.resize(65); },
+                "the instructions of act have 65 bytes"},
+           Case{[](auto& b) { b.trigger(isa::Engine::kPool, 2); },
+                "triggers descriptor id 2, expected no more next on queue set 'store'"},
+           Case{[](auto& b) { b.trigger(isa::Engine::kPe, 1); },
+                "instruction 0 of pe: triggers descriptor id 1, expected an id of the engine's dma list"},
+           Case{[](auto& b) { b.engine(isa::Engine::kPool).instructions.resize(64); },
+                "descriptor id 2 of queue set 'store' is never triggered by pool"},
+           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kNotify, 0x1000'0000)); },
+                "notify value is 0x10000000"},
+           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kDmaTrigger, 0)); },
+                "dma_trigger is the loader's"},
+           Case{[&](auto& b) { b.add(isa::Engine::kPe, instruction(isa::Opcode::kEventSet, 999)); },
+                "instruction 0 of pe: "},
            Case{[](auto& b) { b.graph.queues[0].pinned = true; }, "'load' has pinned = true"},
-           Case{[](auto& b) { b.variable("huge", neff::VariableType::kTmpBuf, 16u << 20); }, "out of device memory on Neuron Device 0 NC 0: 16777216 bytes asked for (scratchpad)"},
+           Case{[](auto& b) { b.variable("huge", neff::VariableType::kTmpBuf, 16u << 20); },
+                "out of device memory on Neuron Device 0 NC 0: 16777216 bytes asked for (scratchpad)"},
        }) {
     SubgraphBuilder b = test::copy_program(2, 4);
     c.change(b);
@@ -225,7 +250,8 @@ TEST_P(UmdScripted, givenMoreQueueSetsThanACoreHasWhenLoadedThenTheCountsAreName
 TEST_P(UmdScripted, givenMemoryWhenAccessedOutsideThenNothingMoves) {
   open();
   for (bool host : {false, true}) {
-    auto memory = host ? *device_->allocate_host(100, 0, OPENNRT_MEM_TENSORS_HOST) : *device_->allocate_device(100, 0, OPENNRT_MEM_TENSORS_DEVICE);
+    auto memory = host ? *device_->allocate_host(100, 0, OPENNRT_MEM_TENSORS_HOST)
+                       : *device_->allocate_device(100, 0, OPENNRT_MEM_TENSORS_DEVICE);
     EXPECT_EQ(memory->host() != nullptr, host);
     std::vector<std::byte> data(100, std::byte{7}), back(100);
     ASSERT_TRUE(memory->write(0, data));

@@ -39,7 +39,8 @@ class UmdSim : public ::testing::Test {
     EXPECT_TRUE(program) << program.error().message;
     return program ? std::move(*program) : nullptr;
   }
-  static ExecutionReport execute(Program& program, std::vector<Binding> in, std::vector<Binding> out, std::uint64_t timeout = kTimeout) {
+  static ExecutionReport execute(Program& program, std::vector<Binding> in, std::vector<Binding> out,
+                                 std::uint64_t timeout = kTimeout) {
     auto report = program.execute(in, out, timeout);
     EXPECT_TRUE(report) << report.error().message;
     return report ? *report : ExecutionReport{Outcome::kUnrecoverable, "", 0};
@@ -93,7 +94,8 @@ TEST_F(UmdSim, givenANeffInMemoryWhenParsedAndExecutedThenItComputes) {
   ASSERT_TRUE(program);
   auto x = random_values(32, 1), y = random_values(32, 2);
   std::vector<float> out(32);
-  ASSERT_EQ(execute(*program, {host_binding("a", x), host_binding("b", y)}, {host_binding("out", out)}).outcome, Outcome::kCompleted);
+  ASSERT_EQ(execute(*program, {host_binding("a", x), host_binding("b", y)}, {host_binding("out", out)}).outcome,
+            Outcome::kCompleted);
   for (std::size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], x[i] * y[i]);
 }
 
@@ -101,9 +103,11 @@ TEST_F(UmdSim, givenAConstantAndAScratchpadWhenExecutedThenDataGoesThroughThem) 
   SubgraphBuilder b;
   auto weights = random_values(100, 9);
   auto bytes = std::as_bytes(std::span(weights));
-  auto w = b.constant("w", {bytes.begin(), bytes.end()}, "w.bin"), scratch = b.variable("scratch", neff::VariableType::kTmpBuf, 400);
+  auto w = b.constant("w", {bytes.begin(), bytes.end()}, "w.bin"),
+       scratch = b.variable("scratch", neff::VariableType::kTmpBuf, 400);
   auto out = b.output("out", {100});
-  auto one = b.queue("one", neff::QueueType::kData, isa::Engine::kAct), two = b.queue("two", neff::QueueType::kOut, isa::Engine::kAct);
+  auto one = b.queue("one", neff::QueueType::kData, isa::Engine::kAct),
+       two = b.queue("two", neff::QueueType::kOut, isa::Engine::kAct);
   b.dma(one, 5, SubgraphBuilder::flat(w, 400), SubgraphBuilder::flat(scratch, 400)).semaphore = 4;
   // Backwards, 4 bytes at a time.
   b.dma(two, 6, {scratch, 396, {4, 100}, {1, -4}}, SubgraphBuilder::flat(out, 400)).event = 17;
@@ -134,7 +138,8 @@ TEST_F(UmdSim, givenAConstantAndAScratchpadWhenExecutedThenDataGoesThroughThem) 
 TEST_F(UmdSim, givenDeviceAndHostBindingsInTurnWhenExecutedThenBothWork) {
   auto program = load(test::copy_program(8, 16).graph, 1);
   ASSERT_TRUE(program);
-  auto in_memory = *device_->allocate_device(4096, 1, OPENNRT_MEM_TENSORS_DEVICE), out_memory = *device_->allocate_device(4096, 1, OPENNRT_MEM_TENSORS_DEVICE);
+  auto in_memory = *device_->allocate_device(4096, 1, OPENNRT_MEM_TENSORS_DEVICE),
+       out_memory = *device_->allocate_device(4096, 1, OPENNRT_MEM_TENSORS_DEVICE);
   for (unsigned i = 0; i < 8; ++i) {
     auto in = random_values(128, i);
     std::vector<float> out(128);
@@ -161,7 +166,8 @@ TEST_F(UmdSim, givenANaNWhenExecutedThenOutputsAreThereAndTheOutcomeSaysIt) {
   EXPECT_TRUE(std::isnan(out[0]));
   EXPECT_EQ(out[3], 2.0f);
   a[0] = 5, b[0] = 3;
-  EXPECT_EQ(execute(*program, {host_binding("a", a), host_binding("b", b)}, {host_binding("out", out)}).outcome, Outcome::kCompleted);
+  EXPECT_EQ(execute(*program, {host_binding("a", a), host_binding("b", b)}, {host_binding("out", out)}).outcome,
+            Outcome::kCompleted);
   EXPECT_EQ(out[0], 2.0f);
 }
 
@@ -218,7 +224,8 @@ TEST_F(UmdSim, givenTwoProgramsOnOneCoreWhenExecutedInTurnThenNeitherDisturbsThe
     expect_copies(*copy, 512, i);
     auto a = random_values(512, i), b = random_values(512, i + 50);
     std::vector<float> out(512);
-    ASSERT_EQ(execute(*add, {host_binding("a", a), host_binding("b", b)}, {host_binding("out", out)}).outcome, Outcome::kCompleted);
+    ASSERT_EQ(execute(*add, {host_binding("a", a), host_binding("b", b)}, {host_binding("out", out)}).outcome,
+              Outcome::kCompleted);
     for (std::size_t k = 0; k < out.size(); ++k) ASSERT_EQ(out[k], a[k] + b[k]);
   }
 }
