@@ -22,7 +22,7 @@ export PKG_CONFIG_PATH=$pc
 test "$(pkg-config --modversion opennrt)" = "$(sed -n 's/^project(OpenNRT VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")"
 gcc -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE "$source/tests/consumer/run_neff.c" -o "$work/run_neff" \
   $(pkg-config --cflags --libs opennrt) -pthread
-cmake -S "$source/tests/consumer/project" -B "$work/project" -DCMAKE_PREFIX_PATH="$tree" > "$work/configure.log" || { cat "$work/configure.log"; exit 1; }
+cmake -G Ninja -S "$source/tests/consumer/project" -B "$work/project" -DCMAKE_PREFIX_PATH="$tree" > "$work/configure.log" || { cat "$work/configure.log"; exit 1; }
 cmake --build "$work/project" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 
 mkdir "$work/run"
