@@ -66,6 +66,10 @@ function(opennrt_backend name)
   install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${OPENNRT_BACKEND_SUBDIR})
 endfunction()
 
+# Tests run side by side and each wants all NeuronCores: every one gets a machine of its own.
+set(OPENNRT_TEST_RUNTIME ${CMAKE_BINARY_DIR}/runtime)
+file(MAKE_DIRECTORY ${OPENNRT_TEST_RUNTIME})
+
 # opennrt_test(<name> SOURCES … DEPS … [ENV …] [LABELS …]): a GoogleTest program, one ctest entry per program (a SystemC
 # kernel is one per process, and so a test that holds one is a program of its own).
 function(opennrt_test name)
@@ -77,6 +81,6 @@ function(opennrt_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   opennrt_options(${name})
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OPENNRT_SOURCE_DIR=${PROJECT_SOURCE_DIR};OPENNRT_BUILD_DIR=${CMAKE_BINARY_DIR};${A_ENV}"
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OPENNRT_SOURCE_DIR=${PROJECT_SOURCE_DIR};OPENNRT_BUILD_DIR=${CMAKE_BINARY_DIR};OPENNRT_RUNTIME_DIR=${OPENNRT_TEST_RUNTIME}/${name};${A_ENV}"
     LABELS "${A_LABELS}")
 endfunction()
