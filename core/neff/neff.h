@@ -33,6 +33,7 @@ struct Header {
 };
 
 enum class VariableType { kInput, kOutput, kFile, kTmpBuf, kStateBuffer };
+const char* type_name(VariableType type);  ///< as def.json has it
 struct Variable {
   std::string name;
   VariableType type = VariableType::kTmpBuf;
@@ -43,6 +44,7 @@ struct Variable {
 };
 
 enum class QueueType { kIn, kOut, kData };
+const char* type_name(QueueType type);  ///< as def.json has it
 struct QueueSet {
   std::string name;
   QueueType type = QueueType::kData;

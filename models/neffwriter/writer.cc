@@ -25,25 +25,6 @@ std::string dump(const Json& json) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-const char* type_name(neff::VariableType type) {
-  switch (type) {
-    case neff::VariableType::kInput:
-      return "input";
-    case neff::VariableType::kOutput:
-      return "output";
-    case neff::VariableType::kFile:
-      return "file";
-    case neff::VariableType::kTmpBuf:
-      return "tmp-buf";
-    case neff::VariableType::kStateBuffer:
-      return "state-buffer";
-  }
-  return "";
-}
-const char* type_name(neff::QueueType type) {
-  return type == neff::QueueType::kIn ? "in" : type == neff::QueueType::kOut ? "out" : "data";
-}
-
 Json definition(const neff::Subgraph& g) {
   Json var = Json::object(), queues = Json::object();
   for (const auto& v : g.variables) {

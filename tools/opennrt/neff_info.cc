@@ -13,34 +13,6 @@
 namespace opennrt::tool {
 namespace {
 
-const char* type_name(neff::VariableType type) {
-  switch (type) {
-    case neff::VariableType::kInput:
-      return "input";
-    case neff::VariableType::kOutput:
-      return "output";
-    case neff::VariableType::kFile:
-      return "file";
-    case neff::VariableType::kTmpBuf:
-      return "tmp-buf";
-    case neff::VariableType::kStateBuffer:
-      return "state-buffer";
-  }
-  return "?";
-}
-
-const char* type_name(neff::QueueType type) {
-  switch (type) {
-    case neff::QueueType::kIn:
-      return "in";
-    case neff::QueueType::kOut:
-      return "out";
-    case neff::QueueType::kData:
-      return "data";
-  }
-  return "?";
-}
-
 template <typename Bytes>
 std::string hex(const Bytes& bytes) {
   std::string text;
