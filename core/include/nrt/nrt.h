@@ -164,16 +164,19 @@ NRT_STATUS nrt_get_vnc_memory_stats(uint32_t vnc, nrt_vnc_memory_stats_t* stats,
 /* ---- models ---- */
 
 /**
- * Loads a NEFF, which is not needed afterwards, on core `vnc`; -1 takes the least loaded core. `vnc_count`: -1 loads
- * it once; n > 0
- * loads n replicas on the cores vnc … vnc + n - 1, among which executions choose. NEURON_RT_EXEC_TIMEOUT and
- * NEURON_RT_VALIDATE_HASH apply.
+ * Loads a NEFF, which is not needed afterwards. A model takes one core for each of its subgraphs, beginning with `vnc`;
+ * -1 takes the least loaded ones. `vnc_count`: -1 loads it once; n > 0 loads as many replicas as fit on the cores
+ * vnc … vnc + n - 1, among which executions choose. NEURON_RT_EXEC_TIMEOUT, NEURON_RT_VALIDATE_HASH and
+ * NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS apply.
  * NRT_INVALID: the NEFF is broken or not for this machine. NRT_UNSUPPORTED_NEFF_VERSION. NRT_LOAD_NOT_ENOUGH_NC: fewer
  * cores
  * than asked for. NRT_RESOURCE: device memory is full.
  */
 NRT_STATUS nrt_load(const void* neff_bytes, size_t size, int32_t vnc, int32_t vnc_count, nrt_model_t** model);
-/** The same for a NEFF with collective operations. Not served on Inferentia: NRT_INVALID. */
+/**
+ * The same, and the core joins the communicator as `ctx_device_id` of `ctx_device_count` if nrt_build_global_comm has not been called
+ * for it; statuses of both. Inferentia's instructions know no collective operations: the model runs as any other one.
+ */
 NRT_STATUS nrt_load_collectives(const void* neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
                                 uint32_t ctx_device_id, uint32_t ctx_device_count, nrt_model_t** model);
 /** Waits for the model's executions, then frees what it holds. The handle is invalid from the start of the call. */
@@ -200,9 +203,13 @@ NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t* tensor_set, const ch
 /**
  * Runs one inference and returns when the outputs are written. The sets must hold every input and output of the model
  * by name, with
- * exactly its size; further tensors are ignored. DEVICE tensors must be on the device that runs the model.
+ * exactly its size; further tensors are ignored. DEVICE tensors must be on a device that runs the model.
  * NRT_INVALID: a tensor is missing, of another size or on another device. NRT_EXEC_BAD_INPUT: a tensor has no storage.
  * NRT_TIMEOUT, NRT_EXEC_…: how the execution failed. The core stays usable unless it is NRT_EXEC_UNIT_UNRECOVERABLE.
+ *
+ * Legacy asynchronous mode: with NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS > 0 it checks, queues the inference on its core and
+ * returns, after waiting while the core has as many in flight. How it ended: nrt_register_async_exec_callback. Reading,
+ * writing, setting and copying a tensor wait while a queued inference uses it; it may be freed. nrt_unload and nrt_close wait.
  */
 NRT_STATUS nrt_execute(nrt_model_t* model, const nrt_tensor_set_t* input_set, nrt_tensor_set_t* output_set);
 /**
@@ -234,8 +241,8 @@ typedef struct nrt_tensor_batch {
   uint32_t num_ops;
 } nrt_tensor_batch_t;
 
-/** Many accesses in one call. All are checked before the first byte moves. `unsafe` has no effect: nothing is blocked
- * here. */
+/** Many accesses in one call. All are checked before the first byte moves. `unsafe`: without waiting for queued executions
+ * that use the tensors (see nrt_execute). */
 NRT_STATUS nrt_tensor_read_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool unsafe);
 NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool unsafe);
 
@@ -283,7 +290,12 @@ NRT_STATUS nrt_get_dmabuf_fd(uint64_t va, uint64_t size, int* fd);
 NRT_STATUS nrt_get_hbm_mmap_va(int device_id, int hbm_idx, void** addr, size_t* size);
 /** EFA device next to a Neuron device: NRT_FAILURE. */
 NRT_STATUS nrt_get_attached_efa_bdf(const void* va, char* efa_bdf, size_t* len);
-/** Communicator of all workers: NRT_INVALID. */
+/**
+ * Makes the core the rank `g_device_id` of `g_device_count`, and waits until all ranks have come: threads of this process, or
+ * processes of this machine that have the same NEURON_RT_ROOT_COMM_ID. Again with the same numbers it does nothing. NRT_INVALID: a rank
+ * that there is not or that somebody else has, another number of ranks elsewhere, a root on another machine. NRT_TIMEOUT: ranks, which
+ * the log names, have not come within OPENNRT_COLLECTIVES_TIMEOUT. NRT_EXEC_HW_ERR_COLLECTIVES: one died.
+ */
 NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
 
 typedef struct nrt_cc_comm {
@@ -300,7 +312,9 @@ typedef struct nrt_tensor_list {
   size_t num_tensors;
 } nrt_tensor_list_t;
 
-/** Communicator for collectives outside models: NRT_INVALID. */
+/**
+ * The same as nrt_build_global_comm, with which it shares the communicator.
+ */
 NRT_STATUS nrt_cc_global_comm_init(uint32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
 
 #ifdef __cplusplus

@@ -42,7 +42,13 @@ typedef struct nrt_tensor_info_array {
 #pragma GCC diagnostic pop
 #endif
 
-/** Called by the library when an asynchronous execution ends. */
+/**
+ * Called when an execution of the legacy asynchronous mode has ended (nrt_execute), on a thread of the library, for one core in
+ * the order of the calls. `model_id`: the number of the model, the same for each of its executions. `job_id`: how manieth
+ * queued execution of core `vnc` it is, from 1. `status`: what nrt_execute would have returned. Its tensors are not in use
+ * any more. The callback may call the library, but what would have to wait for the callback's own core is refused: nrt_execute
+ * with NRT_QUEUE_FULL, access to tensors in use and draining with NRT_FAILURE, and nrt_close does nothing.
+ */
 typedef void (*NRT_ASYNC_EXEC_STATUS_CALLBACK)(void* params, uint32_t model_id, uint32_t vnc, uint64_t job_id,
                                                NRT_STATUS status);
 
@@ -61,13 +67,42 @@ typedef struct nrt_model_info {
 NRT_STATUS nrt_get_model_info(const nrt_model_t* model, nrt_model_info_t* info, size_t info_size_in,
                               size_t* info_size_out);
 
-/** Blocks until nothing is queued on the core. Executions are synchronous here, so nothing ever is. */
+/**
+ * Registers what is called when a queued execution ends, in place of the one before; NULL: the default again, which leaves
+ * failures to the log and to nrt_async_drain_queued_execs. Without the legacy mode it is never called.
+ */
+NRT_STATUS nrt_register_async_exec_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callback, void* params);
+/**
+ * Waits until what is queued on the core has ended, callbacks included. When no callback is registered: the status of the first
+ * execution of the core that has failed since the last call.
+ */
 NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc);
 
-/* ---- not served. Each logs once that it is not and returns NRT_INVALID unless it says otherwise. ---- */
-
+/**
+ * Records the system trace of all cores (nrt_sys_trace.h), with the allocation and freeing of memory when `trace_mem`.
+ * NRT_INVALID: it records already.
+ */
 NRT_STATUS nrt_trace_start(bool trace_mem);
+/**
+ * Writes what was recorded as Chrome trace JSON, which Perfetto opens, and ends it. May be called at any time. NRT_INVALID: NULL or
+ * empty, or nothing records; NRT_RESOURCE: the file cannot be written (recording has ended all the same).
+ */
 NRT_STATUS nrt_trace_stop(const char* filename);
+
+/**
+ * Returns when all ranks have called it. Joins first where nrt_build_global_comm has not been called. Further statuses:
+ * NRT_EXEC_HW_ERR_COLLECTIVES, when a rank, which the log names, died, left or did not come in time (then join again); NRT_INVALID,
+ * when ranks call different operations.
+ */
+NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
+/**
+ * The `rank_input_size` bytes at `input` of every rank, in the order of the ranks, to `output` of each. The size must be the same
+ * everywhere. Statuses as of nrt_barrier.
+ */
+NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count, uint32_t rank_input_size,
+                          void* input, void* output);
+
+/* ---- not served. Each logs once that it is not and returns NRT_INVALID unless it says otherwise. ---- */
 
 /** NULL; *err becomes NRT_INVALID and err_msg says why (both may be NULL). */
 void* nrt_get_libnccl_net(int* err, char* err_msg, size_t err_msg_size);
@@ -84,10 +119,6 @@ typedef struct nrt_ucode_info {
 
 NRT_STATUS nrt_set_pool_eng_ucode(const nrt_ucode_info* ucode_info);
 NRT_STATUS nrt_memcpy_to_device(void* dest, const void* src, size_t size);
-NRT_STATUS nrt_register_async_exec_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callback, void* params);
-NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
-NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count, uint32_t rank_input_size,
-                          void* input, void* output);
 
 #ifdef __cplusplus
 }

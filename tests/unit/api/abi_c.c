@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The compiled table for C11 users: that it compiles is the test; abi_test.cc compares the addresses. */
+#include <nrt/ndebug_stream.h>
 #include <nrt/nrt.h>
+#include <nrt/nrt_async.h>
+#include <nrt/nrt_async_sendrecv.h>
 #include <nrt/nrt_experimental.h>
+#include <nrt/nrt_profile.h>
 #include <nrt/nrt_status.h>
+#include <nrt/nrt_sys_trace.h>
 #include <nrt/nrt_version.h>
 
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "size of " #type);

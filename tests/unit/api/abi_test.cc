@@ -2,9 +2,14 @@
 // Requirement A2: names, values, layouts, signatures; what libnrt.so.1 exports and under which version nodes.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <nrt/ndebug_stream.h>
 #include <nrt/nrt.h>
+#include <nrt/nrt_async.h>
+#include <nrt/nrt_async_sendrecv.h>
 #include <nrt/nrt_experimental.h>
+#include <nrt/nrt_profile.h>
 #include <nrt/nrt_status.h>
+#include <nrt/nrt_sys_trace.h>
 #include <nrt/nrt_version.h>
 
 #include <array>
@@ -28,6 +33,11 @@
 #undef OFFSET
 #undef VALUE
 #undef FUNCTION
+
+// Macros with values that do not fit the table's int.
+static_assert(NRTA_SEQ_NUM_MAX == 0xffff'ffff'ffffu && NRTA_SEQ_NUM_MASK == NRTA_SEQ_NUM_MAX);
+static_assert(NRTA_SEQ_GET_SEQ_NUM(0x1234'0000'0000'0005u) == 5 &&
+              NRTA_SEQ_GET_XU_ID(0x1234'0000'0000'0005u) == 0x1234);
 
 extern "C" {
 struct named_function {
@@ -110,9 +120,12 @@ TEST(Abi, givenACUserWhenItTakesTheAddressesThenTheyAreTheOnesThatTheLibraryReso
   void* handle = dlopen("libnrt.so.1", RTLD_NOW | RTLD_NOLOAD);
   ASSERT_NE(handle, nullptr) << dlerror();
   for (unsigned i = 0; i < c_function_count; ++i) {
-    EXPECT_EQ(dlvsym(handle, c_functions[i].name, "NRT_2.0.0"), reinterpret_cast<void*>(c_functions[i].address))
+    const bool explicit_async = std::string(c_functions[i].name).rfind("nrta_", 0) == 0;
+    const char* node = explicit_async ? "NRT_3.0.0" : "NRT_2.0.0";
+    const char* other = explicit_async ? "NRT_2.0.0" : "NRT_3.0.0";
+    EXPECT_EQ(dlvsym(handle, c_functions[i].name, node), reinterpret_cast<void*>(c_functions[i].address))
         << c_functions[i].name;
-    EXPECT_EQ(dlvsym(handle, c_functions[i].name, "NRT_3.0.0"), nullptr) << c_functions[i].name;
+    EXPECT_EQ(dlvsym(handle, c_functions[i].name, other), nullptr) << c_functions[i].name;
   }
   dlclose(handle);
 }
