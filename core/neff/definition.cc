@@ -200,6 +200,42 @@ void read_queues(const Object& definition, SubgraphContext& context, Subgraph& s
   }
 }
 
+/// opennrt.debug_tensors: what the debug stream reports.
+void read_debug_tensors(const Object& ours, SubgraphContext& context, Subgraph& subgraph) {
+  if (!ours.has("debug_tensors")) return;
+  Failure& failure = ours.failure();
+  std::set<std::string> names;
+  const Json& list = ours.array("debug_tensors", kMaxVariables);
+  for (std::size_t i = 0; i < list.size() && !failure.failed(); ++i) {
+    Object object(list[i], fmt::format("{}[{}]", ours.path("debug_tensors"), i), failure);
+    DebugTensor tensor;
+    tensor.name = object.text("name", kMaxNameBytes);
+    tensor.dtype = object.text("dtype", kMaxNameBytes);
+    auto shape = object.numbers("shape", kMaxShapeDims, 0, UINT32_MAX);
+    std::string variable = object.text("variable", kMaxNameBytes);
+    if (failure.failed()) return;
+    tensor.shape.assign(shape.begin(), shape.end());
+    tensor.bytes = tensor_bytes(tensor.dtype, object.path("dtype"), tensor.shape, object.path("shape"), failure);
+    if (!names.insert(tensor.name).second)
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, which is there twice", object.path("name"), shown(tensor.name));
+    auto found = context.variables.find(variable);
+    if (found == context.variables.end()) {
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, expected a variable of var", object.path("variable"),
+                  shown(variable));
+      return;
+    }
+    const Variable& of = subgraph.variables[found->second];
+    if (of.type != VariableType::kTmpBuf && of.type != VariableType::kOutput)
+      failure.set(ErrorCode::kInvalidFile, "{} is {}, which is of type \"{}\", expected a tmp-buf or an output",
+                  object.path("variable"), shown(variable), type_name(of.type));
+    if (tensor.bytes > of.size)
+      failure.set(ErrorCode::kInvalidFile, "{} and dtype make {} bytes, but variable '{}' has {}", object.path("shape"),
+                  tensor.bytes, variable, of.size);
+    tensor.variable = found->second;
+    subgraph.debug_tensors.push_back(std::move(tensor));
+  }
+}
+
 }  // namespace
 
 const std::vector<std::byte>* find_file(const SubgraphContext& context, const std::string& name) {
@@ -229,6 +265,8 @@ Status read_definition(const std::string& file, SubgraphContext& context, Subgra
         static_cast<std::uint32_t>(definition.object("opennrt").number("isa_version", 1, UINT32_MAX));
   if (!failure.failed()) read_variables(definition, context, subgraph);
   if (!failure.failed()) read_queues(definition, context, subgraph);
+  if (!failure.failed() && definition.has("opennrt"))
+    read_debug_tensors(definition.object("opennrt"), context, subgraph);
   if (failure.failed()) return tl::unexpected(failure.error());
   return {};
 }

@@ -81,22 +81,54 @@ struct TensorInfo {
   std::uint64_t bytes = 0;
 };
 
+/// A variable that is reported to who listens on the debug stream after every inference.
+struct DebugTensor {
+  std::string name;
+  std::string dtype;
+  std::vector<std::uint32_t> shape;
+  std::uint64_t bytes = 0;
+  std::size_t variable = 0;  ///< index in Subgraph::variables: a tmp-buf or an output of at least `bytes`
+};
+
 struct Subgraph {
   std::string name;
   std::vector<Variable> variables;
   std::vector<QueueSet> queues;
   std::array<EngineProgram, isa::kEngines> engines;  ///< indexed by isa::Engine
   std::vector<TensorInfo> tensors;                   ///< inputs, then outputs, each in the order of the file
-  std::uint32_t isa_version = 0;                     ///< 0: the instructions are not of our set
+  std::vector<DebugTensor> debug_tensors;
+  std::uint32_t isa_version = 0;  ///< 0: the instructions are not of our set
 };
 
 /// The `target` of a kelf whose instructions are of docs/isa.md.
 inline constexpr std::string_view kTarget = "opennrt-1";
 
+/// A node of the model's graph that runs on the host's CPU, between subgraphs (README.md lists the functions).
+struct CpuNode {
+  std::string name, function;                     ///< "opennrt.gather", …
+  std::vector<std::string> inputs;                ///< names of values: of the model, of a constant, of an earlier step
+  std::vector<TensorInfo> outputs;                ///< kind means nothing here
+  std::map<std::string, std::string> attributes;  ///< as in the file; the function knows them
+};
+/// A constant of the model's graph, for CPU nodes.
+struct GraphConstant {
+  TensorInfo info;
+  std::vector<std::byte> data;
+};
+/// One step of an inference: a subgraph on its NeuronCore, or a CPU node. Values pass between steps by name.
+struct Step {
+  enum class Kind { kSubgraph, kCpu } kind = Kind::kSubgraph;
+  std::size_t index = 0;  ///< in Neff::subgraphs or Neff::cpu_nodes
+};
+
 struct Neff {
   Header header;
   std::string target;               ///< of the kelf
   std::vector<Subgraph> subgraphs;  ///< of a foreign target: what could be read, at least the names; isa_version is 0
+  std::vector<CpuNode> cpu_nodes;
+  std::vector<GraphConstant> constants;  ///< of the graph, not of a subgraph
+  std::vector<Step> steps;               ///< in an order in which they can run
+  std::vector<TensorInfo> tensors;       ///< of the model: inputs, then outputs, each in the order of the file
   std::vector<std::string>
       notices;  ///< for the log: a hash that cannot be checked, parts of a foreign NEFF that were not read
 };

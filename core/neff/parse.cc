@@ -2,8 +2,8 @@
 //
 // neff.json → kelf-*.json → subgraphs.
 #include <new>
-#include <set>
 
+#include "core/neff/graph.h"
 #include "core/neff/header.h"
 #include "core/neff/limits.h"
 #include "core/neff/subgraph.h"
@@ -16,43 +16,6 @@ Result<Json> json_file(const Files& files, const std::string& name) {
   if (found == files.end())
     return make_error(ErrorCode::kInvalidFile, "{}: there is no such file in the payload", name);
   return parse_json(found->second, name);
-}
-
-/// Names of the kelf files, in the order of the graph's nodes. The graph is TVM's: inputs are nodes "null", a NeuronCore's
-/// work is a node "tvm_op" whose func_name is "__kelf"; any other node would run on the CPU.
-Result<std::vector<std::string>> kelf_names(const Files& files) {
-  const std::string file = "neff.json";
-  auto json = json_file(files, file);
-  if (!json) return tl::unexpected(json.error());
-  Failure failure(file);
-  Object graph(*json, "", failure);
-  const Json& nodes = graph.array("nodes", kMaxEntries);
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < nodes.size() && !failure.failed(); ++i) {
-    Object node(nodes[i], fmt::format("nodes[{}]", i), failure);
-    std::string op = node.text("op", kMaxNameBytes);
-    if (failure.failed() || op == "null") continue;
-    if (op != "tvm_op") {
-      failure.set(ErrorCode::kInvalidFile, "{} is {}, expected null or tvm_op", node.path("op"), shown(op));
-      break;
-    }
-    Object attributes = node.object("attrs");
-    std::string function = attributes.text("func_name", kMaxNameBytes);
-    if (!failure.failed() && function != "__kelf")
-      failure.set(ErrorCode::kUnsupported, "{} is {}: nodes that run on the CPU are not served, expected \"__kelf\"",
-                  attributes.path("func_name"), shown(function));
-    std::string kelf = attributes.text("kelf", kMaxPathBytes);
-    if (!failure.failed() && !files.contains(kelf))
-      failure.set(ErrorCode::kInvalidFile, "{} is {}, but there is no such file in the payload",
-                  attributes.path("kelf"), shown(kelf));
-    names.push_back(std::move(kelf));
-  }
-  if (!failure.failed() && names.empty())
-    failure.set(ErrorCode::kInvalidFile, "nodes names no kelf, expected a node with func_name \"__kelf\"");
-  if (!failure.failed() && names.size() > kMaxSubgraphs)
-    failure.set(ErrorCode::kInvalidFile, "nodes names {} kelfs, expected at most {}", names.size(), kMaxSubgraphs);
-  if (failure.failed()) return tl::unexpected(failure.error());
-  return names;
 }
 
 Status read_subgraph(const std::string& definition, std::uint64_t& constant_bytes_left, const Files& files,
@@ -105,6 +68,9 @@ Status read_kelf(const std::string& name, std::uint64_t& constant_bytes_left, co
       if (target != kTarget) subgraph.isa_version = 0;
     }
     neff.subgraphs.push_back(std::move(subgraph));
+    if (neff.subgraphs.size() > kMaxSubgraphs)
+      failure.set(ErrorCode::kInvalidFile, "graphs makes more than {} subgraphs in all kelfs, which is the limit",
+                  kMaxSubgraphs);
   }
   if (failure.failed()) return tl::unexpected(failure.error());
   return {};
@@ -124,12 +90,15 @@ Result<Neff> parse_all(std::span<const std::byte> bytes, const ParseOptions& opt
   }
   auto files = unpack(bytes, options);
   if (!files) return tl::unexpected(files.error());
-  auto kelfs = kelf_names(*files);
-  if (!kelfs) return tl::unexpected(kelfs.error());
+  auto graph = read_graph(*files);
+  if (!graph) return tl::unexpected(graph.error());
   std::uint64_t constant_bytes_left = options.max_unpacked_bytes;
-  for (const std::string& kelf : *kelfs)
-    if (auto status = read_kelf(kelf, constant_bytes_left, *files, neff); !status)
+  for (KelfNode& kelf : graph->kelfs) {
+    kelf.first = neff.subgraphs.size();
+    if (auto status = read_kelf(kelf.file, constant_bytes_left, *files, neff); !status)
       return tl::unexpected(status.error());
+    kelf.count = neff.subgraphs.size() - kelf.first;
+  }
   if (neff.target != kTarget) return neff;  // described; refused where it would be loaded
   if (header->feature_bits != 0)
     return make_error(ErrorCode::kUnsupportedVersion,
@@ -141,6 +110,8 @@ Result<Neff> parse_all(std::span<const std::byte> bytes, const ParseOptions& opt
   if (header->num_tpb != neff.subgraphs.size())
     return make_error(ErrorCode::kInvalidFile, "NEFF header: num_tpb is {}, but there are {} subgraphs",
                       header->num_tpb, neff.subgraphs.size());
+  if (auto status = resolve_graph(*graph, *files, constant_bytes_left, neff); !status)
+    return tl::unexpected(status.error());
   return neff;
 }
 

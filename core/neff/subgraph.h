@@ -35,6 +35,9 @@ const std::vector<std::byte>* find_file(const SubgraphContext& context, const st
 Status read_definition(const std::string& file, SubgraphContext& context, Subgraph& subgraph);
 /// An engine's JSON file: instructions and DMA entries.
 Status read_engine(isa::Engine engine, SubgraphContext& context, Subgraph& subgraph);
+/// Bytes of a tensor; an unknown dtype, a shape that overflows are failures that name the field.
+std::uint64_t tensor_bytes(const std::string& dtype, const std::string& dtype_path,
+                           const std::vector<std::uint32_t>& shape, const std::string& shape_path, Failure& failure);
 /// tensor_map.json: dtype and shape of every input and output.
 Status read_tensor_map(SubgraphContext& context, Subgraph& subgraph);
 

@@ -23,19 +23,9 @@ TensorInfo read_tensor(const std::string& name, const Object& object, const Subg
     return tensor;
   }
   tensor.kind = kind == "input" ? TensorKind::kInput : TensorKind::kOutput;
-  tensor.bytes = dtype_bytes(tensor.dtype);
-  if (tensor.bytes == 0) {
-    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected a type such as float32", object.path("dtype"),
-                shown(tensor.dtype));
-    return tensor;
-  }
-  for (std::uint64_t size : shape) {
-    tensor.shape.push_back(static_cast<std::uint32_t>(size));
-    if (__builtin_mul_overflow(tensor.bytes, size, &tensor.bytes)) {
-      failure.set(ErrorCode::kInvalidFile, "{} has more than 2^64 bytes", object.path("shape"));
-      return tensor;
-    }
-  }
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.bytes = tensor_bytes(tensor.dtype, object.path("dtype"), tensor.shape, object.path("shape"), failure);
+  if (failure.failed()) return tensor;
   auto found = context.variables.find(name);
   VariableType wanted = tensor.kind == TensorKind::kInput ? VariableType::kInput : VariableType::kOutput;
   if (found == context.variables.end() || subgraph.variables[found->second].type != wanted)
@@ -48,6 +38,19 @@ TensorInfo read_tensor(const std::string& name, const Object& object, const Subg
 }
 
 }  // namespace
+
+std::uint64_t tensor_bytes(const std::string& dtype, const std::string& dtype_path,
+                           const std::vector<std::uint32_t>& shape, const std::string& shape_path, Failure& failure) {
+  std::uint64_t bytes = dtype_bytes(dtype);
+  if (bytes == 0)
+    failure.set(ErrorCode::kInvalidFile, "{} is {}, expected a type such as float32", dtype_path, shown(dtype));
+  for (std::uint32_t size : shape)
+    if (__builtin_mul_overflow(bytes, std::uint64_t{size}, &bytes)) {
+      failure.set(ErrorCode::kInvalidFile, "{} has more than 2^64 bytes", shape_path);
+      return 0;
+    }
+  return bytes;
+}
 
 Status read_tensor_map(SubgraphContext& context, Subgraph& subgraph) {
   std::string file = context.folder + "tensor_map.json";

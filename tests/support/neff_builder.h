@@ -132,8 +132,92 @@ class NeffBuilder {
     return b;
   }
 
+  /// All files of a model of several steps: subgraphs, CPU nodes, constants, inputs and outputs as `model` has them, in its
+  /// order of steps. Subgraphs that follow each other go into one kelf.
+  static NeffBuilder of_model(const neff::Neff& model) {
+    NeffBuilder b;
+    b.header.num_tpb = b.header.requested_tpb_count = static_cast<std::uint32_t>(model.subgraphs.size());
+    OrderedJson nodes = OrderedJson::array(), rows{0}, shapes = OrderedJson::array(), types = OrderedJson::array(),
+                arguments = OrderedJson::array(), heads = OrderedJson::array();
+    std::map<std::string, OrderedJson> references;
+    std::size_t entries = 0;
+    auto add_node = [&](OrderedJson node, const std::vector<neff::TensorInfo>& outputs) {
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        references[outputs[i].name] = OrderedJson::array({nodes.size(), i, 0});
+        shapes.push_back(outputs[i].shape);
+        types.push_back(outputs[i].dtype);
+      }
+      entries += outputs.size();
+      rows.push_back(entries);
+      nodes.push_back(std::move(node));
+    };
+    auto add_operation = [&](const std::string& name, OrderedJson attributes, const std::vector<std::string>& inputs,
+                             const std::vector<neff::TensorInfo>& outputs) {
+      OrderedJson in = OrderedJson::array();
+      for (const auto& input : inputs)
+        if (references.contains(input)) in.push_back(references[input]);
+      std::string names;
+      for (const auto& output : outputs) names += (names.empty() ? "" : ",") + output.name;
+      attributes["num_inputs"] = std::to_string(in.size());
+      attributes["num_outputs"] = std::to_string(outputs.size());
+      attributes["output_names"] = names;
+      add_node({{"op", "tvm_op"}, {"name", name}, {"inputs", in}, {"attrs", attributes}}, outputs);
+    };
+    for (const auto& t : model.tensors)
+      if (t.kind == neff::TensorKind::kInput) {
+        arguments.push_back(nodes.size());
+        add_node({{"op", "null"}, {"name", t.name}, {"inputs", OrderedJson::array()}}, {t});
+      }
+    for (const auto& c : model.constants) {
+      const std::string path = "constants/" + std::to_string(nodes.size()) + ".npy";
+      b.files[path] = *neff::write_npy({c.info.dtype, {c.info.shape.begin(), c.info.shape.end()}, c.data});
+      add_node({{"op", "null"}, {"name", c.info.name}, {"inputs", OrderedJson::array()}, {"attrs", {{"file", path}}}},
+               {c.info});
+    }
+    int kelfs = 0;
+    for (std::size_t s = 0; s < model.steps.size();) {
+      if (model.steps[s].kind == neff::Step::Kind::kCpu) {
+        const neff::CpuNode& node = model.cpu_nodes[model.steps[s++].index];
+        OrderedJson attributes{{"func_name", node.function}};
+        for (const auto& [key, value] : node.attributes) attributes[key] = value;
+        add_operation(node.name, attributes, node.inputs, node.outputs);
+        continue;
+      }
+      const std::string kelf = "kelf-" + std::to_string(kelfs++) + ".json";
+      OrderedJson graphs = OrderedJson::array();
+      std::vector<std::string> inputs;
+      std::vector<neff::TensorInfo> outputs;
+      for (; s < model.steps.size() && model.steps[s].kind == neff::Step::Kind::kSubgraph; ++s) {
+        const neff::Subgraph& g = model.subgraphs[model.steps[s].index];
+        graphs.push_back({{"name", g.name}, {"definition", g.name + "/def.json"}});
+        b.add_subgraph(g.name + "/", g);
+        for (const auto& t : g.tensors) {
+          if (t.kind == neff::TensorKind::kOutput)
+            outputs.push_back(t);
+          else
+            inputs.push_back(t.name);
+        }
+      }
+      b.json(kelf, {{"version", "0.5"}, {"target", neff::kTarget}, {"graphs", graphs}});
+      add_operation(kelf, {{"func_name", "__kelf"}, {"kelf", kelf}}, inputs, outputs);
+    }
+    for (const auto& t : model.tensors)
+      if (t.kind == neff::TensorKind::kOutput) heads.push_back(references.at(t.name));
+    b.json("neff.json", {{"nodes", nodes},
+                         {"arg_nodes", arguments},
+                         {"heads", heads},
+                         {"node_row_ptr", rows},
+                         {"attrs",
+                          {{"shape", OrderedJson::array({"list_shape", shapes})},
+                           {"dltype", OrderedJson::array({"list_str", types})}}}});
+    return b;
+  }
+
   void add_subgraph(const std::string& folder, const neff::Subgraph& g) {
     OrderedJson definition{{"version", "0.6"}, {"opennrt", {{"isa_version", g.isa_version}}}};
+    for (const auto& d : g.debug_tensors)
+      definition["opennrt"]["debug_tensors"].push_back(
+          {{"name", d.name}, {"dtype", d.dtype}, {"shape", d.shape}, {"variable", g.variables[d.variable].name}});
     definition["var"] = OrderedJson::object();
     for (const auto& v : g.variables) {
       static constexpr const char* kTypes[] = {"input", "output", "file", "tmp-buf", "state-buffer"};

@@ -122,18 +122,6 @@ TEST(NeffContainer, givenAHeaderWhenEncodedAndParsedThenNothingIsLost) {
   EXPECT_EQ(encoded[552], std::byte{2});
 }
 
-TEST(NeffContainer, givenSeveralSubgraphsWhenParsedThenAllAreThereInOrder) {
-  SubgraphBuilder one = test::copy_program(2, 4);
-  NeffBuilder b = NeffBuilder::of(one.graph);
-  b.add_subgraph("sg01/", one.graph);
-  b.edit("kelf-0.json", [](auto& j) { j["graphs"].push_back({{"name", "sg01"}, {"definition", "sg01/def.json"}}); });
-  b.header.num_tpb = 2;
-  auto neff = parse(b.build());
-  ASSERT_TRUE(neff) << neff.error().message;
-  ASSERT_EQ(neff->subgraphs.size(), 2u);
-  EXPECT_EQ(neff->subgraphs[1].name, "sg01");
-}
-
 TEST(NeffContainer, givenOtherFileNamesInDefJsonWhenParsedThenTheyAreFollowed) {
   NeffBuilder b = NeffBuilder::of(test::copy_program(2, 4).graph);
   b.files["sg00/Pooling.json"] = b.files["sg00/pool.json"];
