@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,11 +21,13 @@
 namespace opennrt::compile::graph {
 
 using Shape = std::vector<std::int64_t>;
+using onnx_model::Element;
 using ValueId = int;
 inline constexpr ValueId kNoValue = -1;
 
 std::int64_t element_count(const Shape& shape);
 std::string shape_text(const Shape& shape);  ///< "1x3x32x32"
+const char* element_name(Element element);   ///< "float32", as a NEFF has it
 
 /// Where a tensor's dimensions go on the device: C over the partitions, N, H, W along them. Ranks 0 to 4 are [], [C], [N,C],
 /// [N,C,W], [N,C,H,W]; a higher rank folds its last dimensions into W. Row-major order is the same in both forms.
@@ -43,8 +46,11 @@ struct Value {
   Shape shape;
   std::shared_ptr<const std::vector<float>> constant;     ///< set: known at compile time
   std::shared_ptr<const std::vector<std::int64_t>> ints;  ///< integer constants (shapes, axes); never on the device
+  Element element = Element::kFloat32;                    ///< only floats go to the device
   int producer = -1;                                      ///< index in Graph::nodes
   bool is_input = false, is_output = false;
+  bool is_debug = false;  ///< kept for the debug stream: nothing may be fused over it
+  bool is_constant() const { return constant || ints; }
 };
 
 /// 2D convolution: weights [out][in / groups][kernel h][kernel w], bias [out]. A dense layer is one with a kernel as large as its
@@ -99,15 +105,22 @@ struct Softmax {
   std::size_t first = 0, last = 0;
 };               ///< over the dimensions first..last together
 struct Copy {};  ///< the same values, possibly in another data type
+/// For the host's CPU, between subgraphs: a function of core/neff/README.md. Operands may be integers and constants.
+struct Host {
+  std::string function;
+  std::map<std::string, std::string> attributes;
+};
 
 using Operator = std::variant<Conv, MatMul, Binary, Unary, Clip, LeakyRelu, ScaleShift, Pool, Reshape, Transpose,
-                              Concat, Softmax, Copy>;
+                              Concat, Softmax, Copy, Host>;
 
 struct Node {
   Operator op;
   std::string name, onnx_op;
   std::vector<ValueId> inputs;
   ValueId output = kNoValue;
+  std::vector<ValueId> more_outputs = {};  ///< of a Host node
+  int phase = 0;  ///< device: how often the CPU had its turn before; Host: of the device part before
   bool dead = false;
 
   std::string text() const { return "node '" + name + "' (" + onnx_op + ")"; }
@@ -126,15 +139,17 @@ struct Graph {
   std::vector<Value> values;
   std::vector<Node> nodes;  ///< in execution order
   std::vector<ValueId> inputs, outputs;
+  std::vector<std::pair<std::string, ValueId>> debug;  ///< names as the user gave them
 
   ValueId add_value(std::string name, Shape shape);
-  /// How many nodes (not dead) read `value`; a graph output counts as one more.
+  /// How many nodes (not dead) read `value`; being a graph output and a debug value count as one more each.
   int uses(ValueId value) const;
   std::vector<int> use_counts() const;  ///< the same for all values
 };
 
 /// Types an imported model. Errors name the node: kInvalidFile (a reference, an attribute, a shape that cannot be) or kUnsupported.
-Result<Graph> type_model(onnx_model::Model model);
+/// `debug`: values to keep; kInvalidArgument names one that is not computed.
+Result<Graph> type_model(onnx_model::Model model, const std::vector<std::string>& debug = {});
 
 // ---- passes (passes.cc), in the order of simplify() ----
 void remove_dead(Graph& graph);

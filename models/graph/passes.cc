@@ -32,9 +32,12 @@ bool is_matmul(const Node& n) {
 void remove_dead(Graph& g) {
   std::vector<bool> needed(g.values.size());
   for (const ValueId o : g.outputs) needed[static_cast<std::size_t>(o)] = true;
+  for (const auto& [name, v] : g.debug) needed[static_cast<std::size_t>(v)] = true;
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     Node& n = g.nodes[i];
-    if (!needed[static_cast<std::size_t>(n.output)]) n.dead = true;
+    n.dead = n.dead || !(needed[static_cast<std::size_t>(n.output)] ||
+                         std::any_of(n.more_outputs.begin(), n.more_outputs.end(),
+                                     [&](ValueId v) { return needed[static_cast<std::size_t>(v)]; }));
     if (n.dead) continue;
     for (const ValueId v : n.inputs) needed[static_cast<std::size_t>(v)] = true;
   }
@@ -126,7 +129,7 @@ std::vector<isa::DataType> assign_types(Graph& g, Options::AutoCast cast) {
         const Value source = g.values[static_cast<std::size_t>(v)];
         it->second = g.add_value(source.name + "/" + std::string(isa::data_type_name(want)), source.shape);
         types.push_back(want);
-        nodes.push_back(Node{Copy{}, n.name, n.onnx_op, {v}, it->second});
+        nodes.push_back(Node{Copy{}, n.name, n.onnx_op, {v}, it->second, {}, n.phase});
       }
       v = it->second;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The state of typing a model, shared by typing.cc (the walk) and typing_ops.cc (one function per ONNX operator).
+// The state of typing a model, shared by typing.cc (the walk), typing_ops.cc and typing_host.cc (one function per ONNX operator).
 #pragma once
 
 #include <map>
@@ -9,18 +9,29 @@
 
 #include "models/graph/attributes.h"
 
+// The value of an expression of type Result, or its error returned; the same for a Status.
+#define OPENNRT_TRY(name, expression)                               \
+  auto name##_result = (expression);                                \
+  if (!name##_result) return tl::unexpected(name##_result.error()); \
+  auto name = std::move(*name##_result)
+#define OPENNRT_CHECK(expression) \
+  if (auto status_ = (expression); !status_) return tl::unexpected(status_.error())
+
 namespace opennrt::compile::graph {
 
 class Typer {
  public:
   explicit Typer(onnx_model::Model model) : model_(std::move(model)) {}
-  Result<Graph> run();
+  /// Once. `debug`: names of values to keep.
+  Result<Graph> run(const std::vector<std::string>& debug);
 
   std::int64_t opset() const { return model_.opset; }
   Value& value(ValueId id) { return graph_.values[static_cast<std::size_t>(id)]; }
   Node& producer(ValueId id) { return graph_.nodes[static_cast<std::size_t>(value(id).producer)]; }
   bool is_constant(ValueId id) { return value(id).constant != nullptr; }
 
+  /// Input `index` of `node`, whatever its elements are.
+  Result<ValueId> any(const onnx_model::Node& node, std::size_t index);
   /// Input `index` of `node`: a float tensor with at least one element. A missing one is an error.
   Result<ValueId> tensor(const onnx_model::Node& node, std::size_t index);
   /// The same, or kNoValue when it is left out.
@@ -33,8 +44,12 @@ class Typer {
   /// Adds a node whose result is `node`'s output, or a value in between (`add_inner`).
   Status add(const onnx_model::Node& node, Operator op, std::vector<ValueId> inputs, Shape shape);
   Result<ValueId> add_inner(const onnx_model::Node& node, Operator op, std::vector<ValueId> inputs, Shape shape);
+  /// The same for the CPU: shape and elements of each output that the function has.
+  Status add_host(const onnx_model::Node& node, Host op, std::vector<ValueId> inputs,
+                  const std::vector<std::pair<Shape, Element>>& outputs);
   Status define_constant(const onnx_model::Node& node, Shape shape, std::vector<float> values);
-  Status define_ints(const onnx_model::Node& node, Shape shape, std::vector<std::int64_t> values);
+  Status define_ints(const onnx_model::Node& node, Shape shape, std::vector<std::int64_t> values,
+                     Element element = Element::kInt64);
   /// The node's output is `id` under another name.
   Status define_alias(const onnx_model::Node& node, ValueId id);
 
@@ -44,7 +59,8 @@ class Typer {
 
  private:
   Result<ValueId> lookup(const onnx_model::Node& node, std::size_t index);
-  Status define(const onnx_model::Node& node, ValueId id);
+  Result<Graph> type();
+  Status define(const onnx_model::Node& node, ValueId id, std::size_t output = 0);
   Result<ValueId> new_value(const onnx_model::Node& node, std::string name, Shape shape);
 
   onnx_model::Model model_;
@@ -53,6 +69,11 @@ class Typer {
 };
 
 using Handler = Status (*)(Typer&, const onnx_model::Node&);
+// typing_host.cc: what the CPU does unless it is known when compiling
+Status type_gather(Typer& t, const onnx_model::Node& node);
+Status type_arg_max(Typer& t, const onnx_model::Node& node);
+Status type_top_k(Typer& t, const onnx_model::Node& node);
+Status type_cast(Typer& t, const onnx_model::Node& node);
 /// The function for an ONNX operator, nullptr when it is not supported.
 Handler find_handler(const std::string& op);
 

@@ -18,6 +18,10 @@ std::string shape_text(const Shape& shape) {
   return text;
 }
 
+const char* element_name(Element element) {
+  return element == Element::kFloat32 ? "float32" : element == Element::kInt32 ? "int32" : "int64";
+}
+
 Dims dims_of(const Shape& s) {
   switch (s.size()) {
     case 0:
@@ -61,6 +65,7 @@ std::vector<int> Graph::use_counts() const {
     for (const ValueId i : n.inputs) ++counts[static_cast<std::size_t>(i)];
   }
   for (const ValueId o : outputs) ++counts[static_cast<std::size_t>(o)];
+  for (std::size_t i = 0; i < values.size(); ++i) counts[i] += values[i].is_debug;
   return counts;
 }
 int Graph::uses(ValueId value) const {
@@ -74,7 +79,8 @@ Result<ValueId> Typer::lookup(const onnx_model::Node& node, std::size_t index) {
   if (c == model_.constants.end())
     return invalid(node, "input {} is '{}', which no earlier node, graph input or initializer defines", index, name);
   const ValueId id = graph_.add_value(name, c->second.shape);
-  if (c->second.is_float) {
+  value(id).element = c->second.element;
+  if (c->second.is_float()) {
     value(id).constant = std::make_shared<std::vector<float>>(std::move(c->second.floats));
   } else {
     value(id).ints = std::make_shared<std::vector<std::int64_t>>(std::move(c->second.ints));
@@ -83,11 +89,16 @@ Result<ValueId> Typer::lookup(const onnx_model::Node& node, std::size_t index) {
   return id;
 }
 
+Result<ValueId> Typer::any(const onnx_model::Node& node, std::size_t index) {
+  if (index >= node.inputs.size() || node.inputs[index].empty()) return invalid(node, "input {} is missing", index);
+  return lookup(node, index);
+}
+
 Result<ValueId> Typer::optional_tensor(const onnx_model::Node& node, std::size_t index) {
   if (index >= node.inputs.size() || node.inputs[index].empty()) return kNoValue;
   auto id = lookup(node, index);
   if (!id) return id;
-  if (value(*id).ints)
+  if (value(*id).element != Element::kFloat32)
     return unsupported(node, "input {} ('{}') holds integers, expected floating point", index, node.inputs[index]);
   if (element_count(value(*id).shape) < 1)
     return unsupported(node, "input {} ('{}') is empty ({})", index, node.inputs[index], shape_text(value(*id).shape));
@@ -127,13 +138,15 @@ Result<ValueId> Typer::new_value(const onnx_model::Node& node, std::string name,
   return graph_.add_value(std::move(name), std::move(shape));
 }
 
-Status Typer::define(const onnx_model::Node& node, ValueId id) {
-  const std::string& name = node.outputs[0];
+Status Typer::define(const onnx_model::Node& node, ValueId id, std::size_t output) {
+  const std::string& name = node.outputs[output];
   if (model_.constants.count(name) || !names_.emplace(name, id).second)
     return invalid(node, "output '{}' is defined a second time", name);
   return {};
 }
 Status Typer::define_alias(const onnx_model::Node& node, ValueId id) {
+  // The last inner value of a node is its output.
+  if (value(id).name.rfind(node.outputs[0] + "/", 0) == 0) value(id).name = node.outputs[0];
   return define(node, id);
 }
 
@@ -152,13 +165,37 @@ Status Typer::add(const onnx_model::Node& node, Operator op, std::vector<ValueId
   return define(node, *id);
 }
 
+Status Typer::add_host(const onnx_model::Node& node, Host op, std::vector<ValueId> inputs,
+                       const std::vector<std::pair<Shape, Element>>& outputs) {
+  Node host{std::move(op), node.name, node.op, std::move(inputs)};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const bool named = i < node.outputs.size() && !node.outputs[i].empty();
+    auto id = new_value(node, named ? node.outputs[i] : fmt::format("{}/{}", node.outputs[0], graph_.values.size()),
+                        outputs[i].first);
+    if (!id) return tl::unexpected(id.error());
+    value(*id).element = outputs[i].second;
+    value(*id).producer = static_cast<int>(graph_.nodes.size());
+    if (named) {
+      if (auto s = define(node, *id, i); !s) return s;
+    }
+    if (i == 0)
+      host.output = *id;
+    else
+      host.more_outputs.push_back(*id);
+  }
+  graph_.nodes.push_back(std::move(host));
+  return {};
+}
+
 Status Typer::define_constant(const onnx_model::Node& node, Shape shape, std::vector<float> values) {
   const ValueId id = graph_.add_value(node.outputs[0], std::move(shape));
   value(id).constant = std::make_shared<std::vector<float>>(std::move(values));
   return define(node, id);
 }
-Status Typer::define_ints(const onnx_model::Node& node, Shape shape, std::vector<std::int64_t> values) {
+Status Typer::define_ints(const onnx_model::Node& node, Shape shape, std::vector<std::int64_t> values,
+                          Element element) {
   const ValueId id = graph_.add_value(node.outputs[0], std::move(shape));
+  value(id).element = element;
   value(id).ints = std::make_shared<std::vector<std::int64_t>>(std::move(values));
   return define(node, id);
 }
@@ -197,11 +234,12 @@ Result<ValueId> Typer::transposed(const onnx_model::Node& node, ValueId id,
   return result;
 }
 
-Result<Graph> Typer::run() {
+Result<Graph> Typer::type() {
   graph_.name = model_.name;
   for (const auto& input : model_.inputs) {
     const ValueId id = graph_.add_value(input.name, input.shape);
     value(id).is_input = true;
+    value(id).element = input.element.value_or(Element::kFloat32);
     graph_.inputs.push_back(id);
     names_[input.name] = id;
   }
@@ -215,8 +253,12 @@ Result<Graph> Typer::run() {
     if (it == names_.end())
       return make_error(ErrorCode::kInvalidFile, "graph output '{}' is not defined by any node", output.name);
     if (value(it->second).ints)
-      return make_error(ErrorCode::kUnsupported, "graph output '{}' holds integers, expected float32", output.name);
+      return make_error(ErrorCode::kUnsupported, "graph output '{}' is an integer constant, expected a computed value",
+                        output.name);
     Value& v = value(it->second);
+    if (output.element && *output.element != v.element)
+      return make_error(ErrorCode::kInvalidFile, "graph output '{}' is declared as {}, but it is {}", output.name,
+                        element_name(*output.element), element_name(v.element));
     if (!output.shape.empty() && output.shape != v.shape)
       return make_error(ErrorCode::kInvalidFile, "graph output '{}' is declared as {}, but it is {}", output.name,
                         shape_text(output.shape), shape_text(v.shape));
@@ -225,9 +267,12 @@ Result<Graph> Typer::run() {
     if (v.is_output || v.is_input || v.constant) {
       // Nothing computes this output for itself (Identity of an input, a constant, two names for one value): a copy does.
       onnx_model::Node copy{"Identity", output.name, {v.name}, {output.name + "/output"}, {}};
-      auto copied = add_inner(copy, Copy{}, {id}, v.shape);
+      const Element element = v.element;
+      auto copied = element == Element::kFloat32 ? add_inner(copy, Copy{}, {id}, v.shape)
+                                                 : add_inner(copy, Host{"opennrt.cast", {}}, {id}, v.shape);
       if (!copied) return tl::unexpected(copied.error());
       id = *copied;
+      value(id).element = element;
       value(id).name = output.name;
     }
     for (const ValueId input : graph_.inputs) {
@@ -241,8 +286,31 @@ Result<Graph> Typer::run() {
   return std::move(graph_);
 }
 
-Result<Graph> type_model(onnx_model::Model model) {
-  return Typer(std::move(model)).run();
+Result<Graph> Typer::run(const std::vector<std::string>& debug) {
+  auto graph = type();
+  for (const std::string& name : debug) {
+    if (!graph) break;
+    const auto it = names_.find(name);
+    Value* v = it == names_.end() ? nullptr : &graph->values[static_cast<std::size_t>(it->second)];
+    const char* problem = !v                                        ? "not in the graph"
+                          : v->is_input                             ? "an input"
+                          : v->is_constant()                        ? "a constant"
+                          : name.size() > onnx_model::kMaxNameBytes ? "a name of more than 255 bytes"
+                          : graph->nodes[static_cast<std::size_t>(v->producer)].as<Host>() ? "computed on the CPU"
+                                                                                           : nullptr;
+    if (problem)
+      return make_error(ErrorCode::kInvalidArgument,
+                        "debug value '{}' is {}, expected a value that a NeuronCore computes", name, problem);
+    const std::pair entry{name, it->second};
+    if (std::find(graph->debug.begin(), graph->debug.end(), entry) != graph->debug.end()) continue;
+    v->is_debug = true;
+    graph->debug.push_back(entry);
+  }
+  return graph;
+}
+
+Result<Graph> type_model(onnx_model::Model model, const std::vector<std::string>& debug) {
+  return Typer(std::move(model)).run(debug);
 }
 
 }  // namespace opennrt::compile::graph

@@ -13,13 +13,6 @@ namespace {
 using OnnxNode = onnx_model::Node;
 using Ints = std::vector<std::int64_t>;
 
-#define OPENNRT_TRY(name, expression)                               \
-  auto name##_result = (expression);                                \
-  if (!name##_result) return tl::unexpected(name##_result.error()); \
-  auto name = std::move(*name##_result)
-#define OPENNRT_CHECK(expression) \
-  if (auto status_ = (expression); !status_) return tl::unexpected(status_.error())
-
 Status conv(Typer& t, const OnnxNode& n) {
   OPENNRT_CHECK(only_attributes(n, {"kernel_shape", "strides", "dilations", "pads", "auto_pad", "group"}));
   OPENNRT_TRY(x, t.tensor(n, 0));
@@ -359,12 +352,11 @@ Status squeeze(Typer& t, const OnnxNode& n) {
   OPENNRT_TRY(given, t.ints(n, 1, "axes"));
   const Ints axes = given ? *given : listed;
   const bool add = n.op == "Unsqueeze";
-  // Integer constants only pass through: their shape does not matter to those who read them.
-  if (!n.inputs.empty()) {
-    if (auto whole = t.ints(n, 0, "data"); whole && *whole)
-      return t.define_ints(n, {static_cast<std::int64_t>((*whole)->size())}, **whole);
+  OPENNRT_TRY(x, t.any(n, 0));
+  const auto known = t.value(x).ints;
+  if (!known) {
+    OPENNRT_CHECK(t.tensor(n, 0));
   }
-  OPENNRT_TRY(x, t.tensor(n, 0));
   const Shape xs = t.value(x).shape;
   const std::size_t rank = xs.size() + (add ? axes.size() : 0);
   if (rank > onnx_model::kMaxRank)
@@ -386,6 +378,7 @@ Status squeeze(Typer& t, const OnnxNode& n) {
       if (!drop) shape.push_back(xs[i]);
     }
   }
+  if (known) return t.define_ints(n, shape, *known, t.value(x).element);
   return finish_reshape(t, n, x, shape);
 }
 
@@ -455,25 +448,13 @@ Status softmax(Typer& t, const OnnxNode& n) {
 }
 
 Status identity(Typer& t, const OnnxNode& n) {
-  OPENNRT_CHECK(only_attributes(n, {"ratio", "seed", "to"}));
-  if (!n.inputs.empty()) {
-    if (auto whole = t.ints(n, 0, "data"); whole && *whole) {
-      OPENNRT_TRY(to, int_attribute(n, "to", 7));
-      if (to == 7 || to == 6) return t.define_ints(n, {static_cast<std::int64_t>((*whole)->size())}, **whole);
-      const std::vector<float> floats((*whole)->begin(), (*whole)->end());
-      return t.define_constant(n, {static_cast<std::int64_t>(floats.size())}, floats);
-    }
-  }
-  if (n.op == "Cast") {
-    OPENNRT_TRY(to, int_attribute(n, "to", 1));
-    if (to != 1) return unsupported(n, "the target type is {}, expected 1 (float32)", to);
-  }
+  OPENNRT_CHECK(only_attributes(n, {"ratio", "seed"}));
   if (n.op == "Dropout" && n.inputs.size() > 2 && !n.inputs[2].empty()) {
     OPENNRT_TRY(training, t.ints(n, 2, "training_mode"));
     if (training && !training->empty() && (*training)[0] != 0)
       return unsupported(n, "training_mode is set, expected inference");
   }
-  OPENNRT_TRY(x, t.tensor(n, 0));
+  OPENNRT_TRY(x, t.any(n, 0));
   return t.define_alias(n, x);
 }
 
@@ -484,8 +465,8 @@ Status constant(Typer& t, const OnnxNode& n) {
   using Kind = onnx_model::Attribute::Kind;
   switch (a.kind) {
     case Kind::kTensor:
-      return a.tensor.is_float ? t.define_constant(n, a.tensor.shape, a.tensor.floats)
-                               : t.define_ints(n, a.tensor.shape, a.tensor.ints);
+      return a.tensor.is_float() ? t.define_constant(n, a.tensor.shape, a.tensor.floats)
+                                 : t.define_ints(n, a.tensor.shape, a.tensor.ints, a.tensor.element);
     case Kind::kFloat:
       return t.define_constant(n, {}, {a.f});
     case Kind::kFloats:
@@ -501,24 +482,9 @@ Status constant(Typer& t, const OnnxNode& n) {
 
 Status shape_of(Typer& t, const OnnxNode& n) {
   OPENNRT_CHECK(only_attributes(n, {}));
-  OPENNRT_TRY(x, t.tensor(n, 0));
+  OPENNRT_TRY(x, t.any(n, 0));
   const Shape xs = t.value(x).shape;
   return t.define_ints(n, {static_cast<std::int64_t>(xs.size())}, xs);
-}
-
-Status gather(Typer& t, const OnnxNode& n) {
-  OPENNRT_CHECK(only_attributes(n, {"axis"}));
-  OPENNRT_TRY(data, t.ints(n, 0, "data (only shapes can be gathered from)"));
-  OPENNRT_TRY(indices, t.ints(n, 1, "the indices"));
-  OPENNRT_TRY(axis, int_attribute(n, "axis", 0));
-  if (!data || !indices || axis != 0) return unsupported(n, "only elements of a shape can be gathered (axis {})", axis);
-  Ints out;
-  for (const auto i : *indices) {
-    OPENNRT_TRY(at, axis_attribute(n, i, data->size()));
-    out.push_back((*data)[at]);
-  }
-  const auto count = static_cast<std::int64_t>(out.size());
-  return t.define_ints(n, {count}, std::move(out));
 }
 
 }  // namespace
@@ -561,10 +527,12 @@ Handler find_handler(const std::string& op) {
                                                                   {"Softmax", softmax},
                                                                   {"Identity", identity},
                                                                   {"Dropout", identity},
-                                                                  {"Cast", identity},
+                                                                  {"Cast", type_cast},
                                                                   {"Constant", constant},
                                                                   {"Shape", shape_of},
-                                                                  {"Gather", gather}};
+                                                                  {"Gather", type_gather},
+                                                                  {"ArgMax", type_arg_max},
+                                                                  {"TopK", type_top_k}};
   const auto it = kHandlers.find(op);
   return it == kHandlers.end() ? nullptr : it->second;
 }

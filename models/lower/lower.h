@@ -9,8 +9,14 @@
 
 namespace opennrt::compile::lower {
 
-/// `types`: device data type per value (graph::assign_types). kUnsupported names the node that does not fit the device.
+/// `types`: device data type per value (graph::assign_types); `name`: of the subgraph. What was made is added to `report`.
+/// kUnsupported names the node that does not fit the device.
 Result<neff::Subgraph> lower_graph(const graph::Graph& graph, const std::vector<isa::DataType>& types,
-                                   const Options& options, Report* report);
+                                   const std::string& name, const Options& options, Report& report);
+
+/// How many of the core's cycles each node takes, roughly: those of the engine or the DMA queue that works longest for it. Moving
+/// the graph's inputs and outputs is not in it. Errors as lower_graph.
+Result<std::vector<std::uint64_t>> estimate_cycles(const graph::Graph& graph, const std::vector<isa::DataType>& types,
+                                                   const Options& options);
 
 }  // namespace opennrt::compile::lower

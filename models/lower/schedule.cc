@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/isa/footprint.h"
 #include "core/isa/inf1.h"
 
 namespace opennrt::compile::lower {
@@ -59,7 +60,7 @@ class Scheduler {
       });
     }
     const auto engine = static_cast<std::size_t>(op.engine);
-    std::size_t agent = engine;
+    const std::size_t agent = agent_of(op);
     if (op.is_dma) {
       isa::Instruction trigger;
       trigger.opcode = isa::Opcode::kPseudoDmaTrigger;
@@ -67,7 +68,6 @@ class Scheduler {
       if (auto s = issue(engine, trigger, need); !s) return s;
       auto& queue = queues_[static_cast<std::size_t>(op.queue)];
       queue.push_back({&op, next_id_++, static_cast<std::uint32_t>(engines_[engine].size())});
-      agent = isa::kEngines + static_cast<std::size_t>(op.queue);
     } else {
       if (auto s = issue(engine, op.instruction, need); !s) return s;
     }
@@ -216,7 +216,34 @@ class Scheduler {
   std::map<std::uint32_t, IntervalMap<Touched>> dram_;
 };
 
+// nki/api: an access to SBUF or PSUM takes about 60 cycles, no operand less than 64, products of fp32 four times as long.
+constexpr std::uint64_t kAccessCycles = 60, kMinCycles = 64, kFp32Passes = 4, kColumns = 64;
+// 64 KiB in about 16 us (aws-neuron-driver v1/neuron_dhal_v1.c), at close to 1 cycle per ns.
+constexpr std::uint64_t kQueueBytesPerCycle = 4;
+constexpr std::uint64_t kDescriptorCycles = 60;
+
 }  // namespace
+
+std::uint64_t transfer_cycles(std::uint64_t bytes) {
+  return bytes / kQueueBytesPerCycle;
+}
+
+std::uint64_t cycles_of(const Operation& op) {
+  if (op.is_dma) {
+    std::uint64_t cycles = 0;
+    for (const Transfer& t : op.transfers) {
+      std::uint64_t rows = 1;
+      for (std::size_t i = 1; i < t.from.sizes.size(); ++i) rows *= t.from.sizes[i];
+      cycles += transfer_cycles(rows * t.from.sizes[0]) + rows * kDescriptorCycles;
+    }
+    return cycles;
+  }
+  const isa::Instruction& in = op.instruction;
+  const std::uint64_t elements = std::max<std::uint64_t>(kMinCycles, isa::element_count(in.counts));
+  if (in.opcode == isa::Opcode::kMatmul)
+    return elements * (in.src0.dtype == isa::DataType::kFp32 ? kFp32Passes : 1) * ((in.op1 + kColumns - 1) / kColumns);
+  return op.engine == isa::Engine::kPe ? elements : elements + kAccessCycles;
+}
 
 Result<Schedule> schedule(const std::vector<Operation>& operations) {
   return Scheduler().run(operations);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 #include "core/neff/neff.h"
@@ -22,6 +23,18 @@ struct Schedule {
   std::array<std::size_t, isa::kEngines> instructions{};
   std::size_t dma_entries = 0;
 };
+
+/// Who does an operation: an engine, or behind them a queue.
+inline std::size_t agent_of(const Operation& op) {
+  return op.is_dma ? isa::kEngines + static_cast<std::size_t>(op.queue) : static_cast<std::size_t>(op.engine);
+}
+/// Cycles that the operation keeps its agent busy, roughly (docs/fidelity.md): what cuts are weighed with, nothing more.
+std::uint64_t cycles_of(const Operation& op);
+/// Moving tensors overlaps with the work of neighbours: about half of it counts, which is what the simulator shows for networks
+/// whose tensors do not all fit in SBUF (bench/pipeline).
+inline constexpr std::uint64_t kOverlap = 2;
+/// Cycles of moving `bytes` through one queue.
+std::uint64_t transfer_cycles(std::uint64_t bytes);
 
 /// kResource when the device's semaphores do not suffice; kInternal when an instruction does not encode.
 Result<Schedule> schedule(const std::vector<Operation>& operations);

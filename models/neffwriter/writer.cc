@@ -6,19 +6,27 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/neff/npy.h"
 
 namespace opennrt::compile {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr const char* kFolder = "sg00/";
-
 struct File {
   std::string path;
   std::string text;  ///< contents, or
   const std::vector<std::byte>* data = nullptr;
+};
+
+/// Subgraphs that run one after another, with no node for the CPU between them.
+struct Kelf {
+  std::string file;
+  std::vector<const neff::Subgraph*> graphs;
 };
 
 std::string dump(const Json& json) {
@@ -45,6 +53,9 @@ Json definition(const neff::Subgraph& g) {
   def["dma_queue"] = std::move(queues);
   def["var"] = std::move(var);
   def["opennrt"] = {{"isa_version", g.isa_version}};
+  for (const auto& d : g.debug_tensors)
+    def["opennrt"]["debug_tensors"].push_back(
+        {{"name", d.name}, {"dtype", d.dtype}, {"shape", d.shape}, {"variable", g.variables[d.variable].name}});
   return def;
 }
 
@@ -75,74 +86,169 @@ std::string engine_text(const neff::Subgraph& g, std::size_t e) {
   return text + "\n]}\n";
 }
 
-std::vector<File> make_files(const neff::Subgraph& g, const std::string& name) {
-  std::vector<File> files;
-  Json nodes = Json::array(), arguments = Json::array(), rows = Json::array(), shapes = Json::array(),
-       types = Json::array(), ids = Json::array();
-  Json inputs = Json::array(), outputs = Json::array(), tensors = Json::object(), signature_in = Json::array(),
-       signature_out = Json::array();
-  rows.push_back(0);
-  for (const auto& t : g.tensors) {
-    const bool input = t.kind == neff::TensorKind::kInput;
-    tensors[t.name] = {{"kind", input ? "input" : "output"}, {"dtype", t.dtype}, {"shape", t.shape}};
-    (input ? signature_in : signature_out).push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}});
-    shapes.push_back(t.shape);
-    types.push_back(t.dtype);
-    ids.push_back(ids.size());
-    if (!input) {
-      outputs.push_back(t.name);
-      continue;
+/// neff.json: TVM's graph, in which the order of nodes is an order in which they can run.
+class GraphText {
+ public:
+  GraphText(const neff::Neff& neff, const std::vector<Kelf>& kelfs, const std::string& name) : neff_(neff) {
+    rows_.push_back(0);
+    for (const auto& t : neff.tensors) {
+      if (t.kind == neff::TensorKind::kInput) add_leaf(t, {});
     }
-    arguments.push_back(nodes.size());
-    inputs.push_back({nodes.size(), 0, 0});
-    nodes.push_back({{"op", "null"}, {"name", t.name}, {"inputs", Json::array()}});
-    rows.push_back(nodes.size());
+    for (std::size_t i = 0; i < neff.constants.size(); ++i) add_leaf(neff.constants[i].info, constant_file(i));
+    std::size_t next_kelf = 0;
+    for (std::size_t i = 0; i < neff.steps.size(); ++i) {
+      if (neff.steps[i].kind == neff::Step::Kind::kCpu) {
+        const neff::CpuNode& node = neff.cpu_nodes[neff.steps[i].index];
+        add_operation(node.name, node.inputs, node.outputs, {{"func_name", node.function}}, node.attributes);
+      } else if (i == 0 || neff.steps[i - 1].kind == neff::Step::Kind::kCpu) {
+        const Kelf& kelf = kelfs[next_kelf];
+        const std::string node = kelfs.size() == 1 ? name : name + "/" + std::to_string(next_kelf);
+        add_operation(node, inputs_of(kelf), outputs_of(kelf), {{"func_name", "__kelf"}, {"kelf", kelf.file}}, {});
+        ++next_kelf;
+      }
+    }
   }
-  const std::size_t kernel = nodes.size();
-  Json heads = Json::array();
-  for (std::size_t i = 0; i < outputs.size(); ++i) heads.push_back({kernel, i, 0});
-  const std::string input_count = std::to_string(kernel), output_count = std::to_string(outputs.size());
-  nodes.push_back({{"op", "tvm_op"},
-                   {"name", name},
-                   {"inputs", inputs},
-                   {"attrs",
-                    {{"func_name", "__kelf"},
-                     {"kelf", "kelf-0.json"},
-                     {"num_inputs", input_count},
-                     {"num_outputs", output_count},
-                     {"output_names", outputs}}}});
-  rows.push_back(kernel + heads.size());
-  const Json graph{
-      {"nodes", nodes},
-      {"arg_nodes", arguments},
-      {"heads", heads},
-      {"node_row_ptr", rows},
-      {"attrs",
-       {{"shape", {"list_shape", shapes}}, {"dltype", {"list_str", types}}, {"storage_id", {"list_int", ids}}}},
-      {"metadata", {{"signatures", {{"inputs", signature_in}, {"outputs", signature_out}}}}}};
-  Json per_node = Json::array({1});
+
+  static std::string constant_file(std::size_t i) { return "constant-" + std::to_string(i) + ".npy"; }
+
+  Json json() const {
+    Json heads = Json::array(), signature_in = Json::array(), signature_out = Json::array(), ids = Json::array();
+    for (const auto& t : neff_.tensors) {
+      const bool input = t.kind == neff::TensorKind::kInput;
+      (input ? signature_in : signature_out).push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}});
+      if (!input) heads.push_back(entries_.at(t.name));
+    }
+    for (std::size_t i = 0; i < shapes_.size(); ++i) ids.push_back(i);
+    return {{"nodes", nodes_},
+            {"arg_nodes", arguments_},
+            {"heads", heads},
+            {"node_row_ptr", rows_},
+            {"attrs",
+             {{"shape", {"list_shape", shapes_}}, {"dltype", {"list_str", types_}}, {"storage_id", {"list_int", ids}}}},
+            {"metadata", {{"signatures", {{"inputs", signature_in}, {"outputs", signature_out}}}}}};
+  }
+
+ private:
+  void add_entry(const neff::TensorInfo& t, std::size_t output) {
+    entries_[t.name] = {nodes_.size(), output, 0};
+    shapes_.push_back(t.shape);
+    types_.push_back(t.dtype);
+  }
+  void add_node(Json node) {
+    nodes_.push_back(std::move(node));
+    rows_.push_back(shapes_.size());
+  }
+  void add_leaf(const neff::TensorInfo& t, const std::string& file) {
+    arguments_.push_back(nodes_.size());
+    add_entry(t, 0);
+    Json node{{"op", "null"}, {"name", t.name}, {"inputs", Json::array()}};
+    if (!file.empty()) node["attrs"] = {{"file", file}};
+    add_node(std::move(node));
+  }
+  void add_operation(const std::string& name, const std::vector<std::string>& inputs,
+                     const std::vector<neff::TensorInfo>& outputs, Json attributes,
+                     const std::map<std::string, std::string>& more) {
+    Json references = Json::array(), names = Json::array();
+    for (const std::string& input : inputs) references.push_back(entries_.at(input));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      add_entry(outputs[i], i);
+      names.push_back(outputs[i].name);
+    }
+    attributes["num_inputs"] = std::to_string(inputs.size());
+    attributes["num_outputs"] = std::to_string(outputs.size());
+    attributes["output_names"] = names;
+    for (const auto& [key, value] : more) attributes[key] = value;
+    add_node({{"op", "tvm_op"}, {"name", name}, {"inputs", references}, {"attrs", attributes}});
+  }
+
+  /// What its graphs read of others.
+  static std::vector<std::string> inputs_of(const Kelf& kelf) {
+    std::vector<std::string> inputs;
+    std::set<std::string> known;
+    for (const auto* graph : kelf.graphs) {
+      for (const auto& t : graph->tensors) {
+        if (known.insert(t.name).second && t.kind == neff::TensorKind::kInput) inputs.push_back(t.name);
+      }
+    }
+    return inputs;
+  }
+  /// What others read of its graphs: outputs of the model, inputs of other nodes.
+  std::vector<neff::TensorInfo> outputs_of(const Kelf& kelf) const {
+    std::set<std::string> wanted;
+    for (const auto& t : neff_.tensors) wanted.insert(t.name);
+    for (const auto& node : neff_.cpu_nodes) wanted.insert(node.inputs.begin(), node.inputs.end());
+    for (const auto& graph : neff_.subgraphs) {
+      if (std::find(kelf.graphs.begin(), kelf.graphs.end(), &graph) != kelf.graphs.end()) continue;
+      for (const auto& t : graph.tensors) {
+        if (t.kind == neff::TensorKind::kInput) wanted.insert(t.name);
+      }
+    }
+    std::vector<neff::TensorInfo> outputs;
+    for (const auto* graph : kelf.graphs) {
+      for (const auto& t : graph->tensors) {
+        if (t.kind == neff::TensorKind::kOutput && wanted.count(t.name)) outputs.push_back(t);
+      }
+    }
+    return outputs;
+  }
+
+  const neff::Neff& neff_;
+  Json nodes_ = Json::array(), arguments_ = Json::array(), rows_ = Json::array(), shapes_ = Json::array(),
+       types_ = Json::array();
+  std::map<std::string, Json> entries_;  ///< value → [node, output, 0]
+};
+
+void add_subgraph_files(std::vector<File>& files, const neff::Subgraph& g) {
+  const std::string folder = g.name + "/";
+  Json tensors = Json::object();
+  for (const auto& t : g.tensors)
+    tensors[t.name] = {
+        {"kind", t.kind == neff::TensorKind::kInput ? "input" : "output"}, {"dtype", t.dtype}, {"shape", t.shape}};
+  files.push_back({folder + "def.json", dump(definition(g))});
+  files.push_back({folder + "tensor_map.json", dump({{"tensors", tensors}})});
+  for (std::size_t e = 0; e < isa::kEngines; ++e) {
+    const std::string engine(isa::engine_name(static_cast<isa::Engine>(e)));
+    files.push_back({folder + engine + ".json", engine_text(g, e)});
+    files.push_back({folder + engine + ".bin", {}, &g.engines[e].instructions});
+  }
+  for (const auto& v : g.variables) {
+    if (v.type == neff::VariableType::kFile) files.push_back({folder + v.file_name, {}, &v.data});
+  }
+}
+
+/// `constants` keeps what the files of constants point to.
+Result<std::vector<File>> make_files(const neff::Neff& neff, const std::string& name,
+                                     std::vector<std::vector<std::byte>>& constants) {
+  std::vector<Kelf> kelfs;
+  for (std::size_t i = 0; i < neff.steps.size(); ++i) {
+    if (neff.steps[i].kind == neff::Step::Kind::kCpu) continue;
+    if (i == 0 || neff.steps[i - 1].kind == neff::Step::Kind::kCpu)
+      kelfs.push_back({"kelf-" + std::to_string(kelfs.size()) + ".json", {}});
+    kelfs.back().graphs.push_back(&neff.subgraphs[neff.steps[i].index]);
+  }
+  std::vector<File> files;
+  files.push_back({"neff.json", dump(GraphText(neff, kelfs, name).json())});
+  for (const Kelf& kelf : kelfs) {
+    Json graphs = Json::array();
+    for (const auto* g : kelf.graphs) graphs.push_back({{"name", g->name}, {"definition", g->name + "/def.json"}});
+    files.push_back({kelf.file, dump({{"version", "0.5"}, {"target", neff::kTarget}, {"graphs", graphs}})});
+  }
+  const std::size_t cores = neff.subgraphs.size();
+  Json per_node = Json::array({cores});
   for (int i = 1; i < 64; ++i) per_node.push_back(0);
-  files.push_back({"neff.json", dump(graph)});
-  files.push_back(
-      {"kelf-0.json", dump({{"version", "0.5"},
-                            {"target", "opennrt-1"},
-                            {"graphs", Json::array({{{"name", "sg00"}, {"definition", "sg00/def.json"}}})}})});
   files.push_back({"info.json", dump({{"tool_version", "opennrt " OPENNRT_VERSION},
                                       {"kelp_version", "0.5"},
                                       {"name", name},
-                                      {"num_tpb", 1},
-                                      {"num_tpb_requested", 1},
+                                      {"num_tpb", cores},
+                                      {"num_tpb_requested", cores},
                                       {"num_tpb_per_node", per_node}})});
-  files.push_back({std::string(kFolder) + "def.json", dump(definition(g))});
-  files.push_back({std::string(kFolder) + "tensor_map.json", dump({{"tensors", tensors}})});
-  for (std::size_t e = 0; e < isa::kEngines; ++e) {
-    const std::string engine(isa::engine_name(static_cast<isa::Engine>(e)));
-    files.push_back({kFolder + engine + ".json", engine_text(g, e)});
-    files.push_back({kFolder + engine + ".bin", {}, &g.engines[e].instructions});
+  for (const neff::GraphConstant& c : neff.constants) {
+    auto npy = neff::write_npy({c.info.dtype, {c.info.shape.begin(), c.info.shape.end()}, c.data});
+    if (!npy) return tl::unexpected(npy.error());
+    constants.push_back(std::move(*npy));
   }
-  for (const auto& v : g.variables) {
-    if (v.type == neff::VariableType::kFile) files.push_back({kFolder + v.file_name, {}, &v.data});
-  }
+  for (std::size_t i = 0; i < constants.size(); ++i) files.push_back({GraphText::constant_file(i), {}, &constants[i]});
+  for (const neff::Subgraph& g : neff.subgraphs) add_subgraph_files(files, g);
   return files;
 }
 
@@ -187,14 +293,18 @@ Result<std::vector<std::byte>> archive_files(const std::vector<File>& files) {
 
 }  // namespace
 
-Result<std::vector<std::byte>> write_neff(const neff::Subgraph& subgraph, const std::string& name) {
-  auto payload = archive_files(make_files(subgraph, name));
+Result<std::vector<std::byte>> write_neff(const neff::Neff& neff, const std::string& name) {
+  std::vector<std::vector<std::byte>> constants;
+  const auto files = make_files(neff, name, constants);
+  if (!files) return tl::unexpected(files.error());
+  auto payload = archive_files(*files);
   if (!payload) return payload;
   neff::Header header;
   header.data_size = payload->size();
   header.build_version = "opennrt " OPENNRT_VERSION;
   header.name = name.substr(0, 255);
-  header.tpb_per_node[0] = 1;
+  header.num_tpb = header.requested_tpb_count = static_cast<std::uint32_t>(neff.subgraphs.size());
+  header.tpb_per_node[0] = static_cast<std::uint8_t>(neff.subgraphs.size());
   unsigned length = 0;
   if (EVP_Digest(payload->data(), payload->size(), header.hash.data(), &length, EVP_sha256(), nullptr) != 1 ||
       length != header.hash.size())

@@ -8,6 +8,7 @@
 namespace opennrt::compile {
 
 struct OnnxBuilder::Impl {
+  using Element = onnx_model::Element;
   onnx::ModelProto model;
   std::uint64_t state = 0;
   int counter = 0;
@@ -21,10 +22,13 @@ struct OnnxBuilder::Impl {
     z ^= z >> 31;
     return static_cast<float>(z >> 40) * 0x1p-23f - 1.0f;
   }
-  static void shape(onnx::ValueInfoProto* info, const std::string& name, const std::vector<std::int64_t>& dims) {
+  static void shape(onnx::ValueInfoProto* info, const std::string& name, const std::vector<std::int64_t>& dims,
+                    Element element) {
     info->set_name(name);
     auto* type = info->mutable_type()->mutable_tensor_type();
-    type->set_elem_type(onnx::TensorProto::FLOAT);
+    type->set_elem_type(element == Element::kFloat32 ? onnx::TensorProto::FLOAT
+                        : element == Element::kInt32 ? onnx::TensorProto::INT32
+                                                     : onnx::TensorProto::INT64);
     auto* target = type->mutable_shape();
     for (const auto d : dims) target->add_dim()->set_dim_value(d);
   }
@@ -41,11 +45,11 @@ OnnxBuilder::OnnxBuilder(const std::string& graph_name, std::uint64_t seed, std:
 }
 OnnxBuilder::~OnnxBuilder() = default;
 
-void OnnxBuilder::input(const std::string& name, const std::vector<std::int64_t>& shape) {
-  Impl::shape(impl_->model.mutable_graph()->add_input(), name, shape);
+void OnnxBuilder::input(const std::string& name, const std::vector<std::int64_t>& shape, Element element) {
+  Impl::shape(impl_->model.mutable_graph()->add_input(), name, shape, element);
 }
-void OnnxBuilder::output(const std::string& name, const std::vector<std::int64_t>& shape) {
-  Impl::shape(impl_->model.mutable_graph()->add_output(), name, shape);
+void OnnxBuilder::output(const std::string& name, const std::vector<std::int64_t>& shape, Element element) {
+  Impl::shape(impl_->model.mutable_graph()->add_output(), name, shape, element);
 }
 
 std::string OnnxBuilder::constant(const std::string& name, const std::vector<std::int64_t>& shape,
@@ -74,7 +78,8 @@ std::string OnnxBuilder::random(const std::string& name, const std::vector<std::
 }
 
 std::string OnnxBuilder::node(const std::string& op, const std::vector<std::string>& inputs,
-                              const Attributes& attributes, const std::string& output) {
+                              const Attributes& attributes, const std::string& output,
+                              const std::vector<std::string>& more_outputs) {
   auto* n = impl_->model.mutable_graph()->add_node();
   const int index = impl_->counter++;
   n->set_op_type(op);
@@ -82,6 +87,7 @@ std::string OnnxBuilder::node(const std::string& op, const std::vector<std::stri
   for (const auto& i : inputs) n->add_input(i);
   const std::string name = output.empty() ? op + "_" + std::to_string(index) + "_out" : output;
   n->add_output(name);
+  for (const auto& more : more_outputs) n->add_output(more);
   const auto add = [n](const std::string& key, onnx::AttributeProto::AttributeType type) {
     auto* a = n->add_attribute();
     a->set_name(key);
@@ -206,6 +212,22 @@ std::vector<std::byte> make_resnet50_shape(std::int64_t batch, std::uint64_t see
   x = b.node("Flatten", {b.node("GlobalAveragePool", {x})});
   dense(b, x, "fc", channels, 1000, "logits");
   b.output("logits", {batch, 1000});
+  return b.serialise();
+}
+
+std::vector<std::byte> make_classifier(std::int64_t words, std::int64_t classes, std::uint64_t seed) {
+  constexpr std::int64_t kVocabulary = 100, kWidth = 16;
+  OnnxBuilder b("classifier", seed);
+  b.input("tokens", {1, words}, OnnxBuilder::Element::kInt64);
+  auto x = b.node("Gather", {b.random("embedding", {kVocabulary, kWidth}, 1), "tokens"});
+  x = b.node("Flatten", {x});
+  x = b.node("Relu", {dense(b, x, "fc1", words * kWidth, 64)});
+  x = dense(b, x, "fc2", 64, classes, "scores");
+  OnnxBuilder::Attributes a;
+  a.ints["axis"] = 1;
+  b.node("ArgMax", {x}, a, "class");
+  b.output("scores", {1, classes});
+  b.output("class", {1, 1}, OnnxBuilder::Element::kInt64);
   return b.serialise();
 }
 

@@ -181,9 +181,16 @@ Result<Tensor> read_tensor(const TensorProto& proto, const std::string& what) {
         t.ints.assign(proto.int32_data().begin(), proto.int32_data().end());
       break;
   }
-  t.is_float = proto.data_type() == TensorProto::FLOAT || proto.data_type() == TensorProto::DOUBLE ||
-               proto.data_type() == TensorProto::FLOAT16 || proto.data_type() == TensorProto::BFLOAT16;
-  const std::size_t have = t.is_float ? t.floats.size() : t.ints.size();
+  switch (proto.data_type()) {
+    case TensorProto::FLOAT:
+    case TensorProto::DOUBLE:
+    case TensorProto::FLOAT16:
+    case TensorProto::BFLOAT16:
+      break;
+    default:
+      t.element = proto.data_type() == TensorProto::INT32 ? Element::kInt32 : Element::kInt64;
+  }
+  const std::size_t have = t.is_float() ? t.floats.size() : t.ints.size();
   if (have != static_cast<std::size_t>(*count)) return broken("{} holds {} elements, expected {}", what, have, *count);
   return t;
 }
@@ -245,8 +252,20 @@ Result<ValueInfo> read_value_info(const onnx::ValueInfoProto& proto, const std::
     return unsupported("{} is not a tensor", what);
   }
   const auto& type = proto.type().tensor_type();
-  if (type.elem_type() != TensorProto::FLOAT && (need_shape || type.elem_type() != TensorProto::UNDEFINED))
-    return unsupported("{} has element type {}, expected float32", what, type.elem_type());
+  switch (type.elem_type()) {
+    case TensorProto::FLOAT:
+      v.element = Element::kFloat32;
+      break;
+    case TensorProto::INT32:
+      v.element = Element::kInt32;
+      break;
+    case TensorProto::INT64:
+      v.element = Element::kInt64;
+      break;
+    default:
+      if (need_shape || type.elem_type() != TensorProto::UNDEFINED)
+        return unsupported("{} has element type {}, expected float32, int32 or int64", what, type.elem_type());
+  }
   if (need_shape && !type.has_shape()) return unsupported("{} has no shape, expected fixed sizes", what);
   for (int i = 0; i < type.shape().dim_size(); ++i) {
     const auto& d = type.shape().dim(i);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,12 +22,16 @@ inline constexpr std::size_t kMaxRank = 8;
 inline constexpr std::int64_t kMaxElements = std::int64_t{1} << 28;  ///< of one tensor
 inline constexpr std::size_t kMaxNameBytes = 255;  ///< of an input or output; NEFF names are no longer
 
+/// What a value's elements are, in the graph and at its inputs and outputs.
+enum class Element : std::uint8_t { kFloat32, kInt32, kInt64 };
+
 /// A constant. Floating-point types (float, double, float16, bfloat16) arrive as `floats`, integer types and bool as `ints`.
 struct Tensor {
   std::vector<std::int64_t> shape;
-  bool is_float = true;
+  Element element = Element::kFloat32;  ///< integers but int32 are kInt64
   std::vector<float> floats;
   std::vector<std::int64_t> ints;
+  bool is_float() const { return element == Element::kFloat32; }
 };
 
 struct Attribute {
@@ -49,6 +54,7 @@ struct Node {
 struct ValueInfo {
   std::string name;
   std::vector<std::int64_t> shape;
+  std::optional<Element> element;  ///< always there for inputs
 };
 
 struct Model {
@@ -56,7 +62,7 @@ struct Model {
   std::int64_t opset = 0;
   std::vector<Node> nodes;
   std::map<std::string, Tensor> constants;
-  std::vector<ValueInfo> inputs, outputs;  ///< float32; inputs without initialisers. Shapes of outputs may be empty.
+  std::vector<ValueInfo> inputs, outputs;  ///< inputs without initialisers. Shapes of outputs may be empty.
 };
 
 /// Parses a serialised ModelProto. kInvalidFile: it breaks the format (which node, initializer or field); kUnsupported: sparse or

@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/neff/neff.h"
 #include "tools/opennrt/commands.h"
 #include "tools/support/client.h"
 #include "tools/support/files.h"
@@ -75,6 +76,8 @@ void print(const BenchOptions& options, std::vector<double> times, double second
 Status bench(const BenchOptions& options) {
   const auto neff = client::read_file(options.model);
   if (!neff) return tl::unexpected<Error>(neff.error());
+  const auto header = neff::parse_header(*neff);
+  if (!header) return with_context(header.error(), options.model);
   const client::SummaryRequest summary;
 
   std::vector<Worker> workers(options.threads);
@@ -84,7 +87,8 @@ Status bench(const BenchOptions& options) {
     if (!session) return tl::unexpected<Error>(session.error());
     std::vector<std::unique_ptr<client::Model>> models;
     for (std::uint32_t copy = 0; copy < options.copies; ++copy) {
-      auto model = client::Model::load(*neff, options.copies == 1 ? -1 : static_cast<int>(copy), options.model);
+      const int core = options.copies == 1 ? -1 : static_cast<int>(copy * header->num_tpb);
+      auto model = client::Model::load(*neff, core, options.model);
       if (!model) return tl::unexpected<Error>(model.error());
       models.push_back(std::make_unique<client::Model>(std::move(*model)));
     }

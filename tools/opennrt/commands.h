@@ -3,6 +3,7 @@
 // The commands of `opennrt`. Each prints its result on stdout and returns its failure; main.cc prints that on stderr.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@ namespace opennrt::tool {
 
 struct CompileOptions {
   std::string model, output, auto_cast = "none", name;
+  std::size_t cores = 0;           ///< 0: as few as possible
+  std::vector<std::string> debug;  ///< names of values
 };
 Status compile(const CompileOptions& options);
 
@@ -58,7 +61,7 @@ struct StatsOptions {
 /// Shows the summary that the simulator writes (OPENNRT_SIM_STATS).
 Status stats(const StatsOptions& options);
 
-/// One line: simulated time per inference.
+/// Simulated time per inference (of all cores together) and throughput.
 void print_latency(const client::SimStats& stats, std::uint64_t inferences);
 
 Status version();

@@ -21,6 +21,17 @@ Result<compile::Options::AutoCast> parse_auto_cast(const std::string& text) {
   return make_error(ErrorCode::kInvalidArgument, "--auto-cast is '{}', expected none, matmult or all", text);
 }
 
+void print_stages(const compile::Report& report) {
+  for (const std::string& node : report.cpu_nodes) fmt::print("  on the CPU     {}\n", node);
+  if (report.stages.size() == 1) return;
+  std::uint64_t all = 0;
+  for (const auto& stage : report.stages) all += stage.cycles;
+  fmt::print("  NeuronCores    {}\n", report.stages.size());
+  for (const auto& stage : report.stages)
+    fmt::print("    {}         {:>5} nodes, {:>5.1f} % of the estimated cycles\n", stage.subgraph, stage.nodes,
+               100.0 * static_cast<double>(stage.cycles) / static_cast<double>(std::max<std::uint64_t>(1, all)));
+}
+
 void print(const CompileOptions& options, const compile::Report& report, std::size_t neff_bytes,
            const isa::Limits& limits) {
   std::size_t instructions = 0;
@@ -38,6 +49,7 @@ void print(const CompileOptions& options, const compile::Report& report, std::si
   fmt::print("  SBUF peak      {} of {} bytes per partition ({:.1f} %)\n", report.sbuf_peak_bytes_per_partition,
              limits.sbuf_bytes_per_partition,
              100.0 * report.sbuf_peak_bytes_per_partition / std::max(1u, limits.sbuf_bytes_per_partition));
+  print_stages(report);
 }
 
 }  // namespace
@@ -48,6 +60,8 @@ Status compile(const CompileOptions& options) {
   if (!auto_cast) return tl::unexpected<Error>(auto_cast.error());
   settings.auto_cast = *auto_cast;
   settings.name = options.name;
+  settings.cores = options.cores;
+  settings.debug = options.debug;
   const auto model = client::read_file(options.model, kMaxOnnxBytes);
   if (!model) return tl::unexpected<Error>(model.error());
   compile::Report report;

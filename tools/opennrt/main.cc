@@ -38,6 +38,14 @@ void add_compile(CLI::App& app, std::function<Status()>& action) {
       ->type_name("none|matmult|all")
       ->default_str("none");
   command->add_option("--name", options->name, "Name of the NEFF (default: the graph's)");
+  command
+      ->add_option("--cores", options->cores,
+                   "NeuronCores to spread the network over, as a pipeline (default: as few as nodes for the CPU allow)")
+      ->check(CLI::Range(1, 64))
+      ->type_name("N");
+  command->add_option("--debug", options->debug, "Report this value of the graph on the debug stream; once per value")
+      ->type_name("VALUE")
+      ->allow_extra_args(false);
   command->callback([options, &action] { action = [options] { return opennrt::tool::compile(*options); }; });
 }
 
@@ -101,7 +109,8 @@ void add_bench(CLI::App& app, std::function<Status()>& action) {
       ->type_name("N")
       ->default_str("1");
   command
-      ->add_option("--copies", options->copies, "Copies of the model, one per NeuronCore; threads are spread over them")
+      ->add_option("--copies", options->copies,
+                   "Copies of the model, each on NeuronCores of its own; threads are spread over them")
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->default_str("1");

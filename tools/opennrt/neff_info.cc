@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 #include "core/neff/neff.h"
 #include "tools/opennrt/commands.h"
@@ -33,14 +34,21 @@ void print_header(const std::string& file, const neff::Neff& neff) {
   fmt::print("  NeuronCores    {} (requested {})\n", header.num_tpb, header.requested_tpb_count);
 }
 
+void print_tensors(const std::vector<neff::TensorInfo>& tensors) {
+  fmt::print("  tensors\n");
+  for (const neff::TensorInfo& tensor : tensors)
+    fmt::print("    {:<6} {:<24} {:<9} [{}]  {} bytes\n", tensor.kind == neff::TensorKind::kInput ? "input" : "output",
+               tensor.name, tensor.dtype, fmt::join(tensor.shape, ", "), tensor.bytes);
+}
+
 void print_subgraph(const neff::Subgraph& graph) {
   const std::string isa = graph.isa_version == 0 ? "not of the open set" : fmt::format("version {}", graph.isa_version);
   fmt::print("\nsubgraph {}, instruction set {}\n", graph.name, isa);
 
-  fmt::print("  tensors\n");
-  for (const neff::TensorInfo& tensor : graph.tensors)
-    fmt::print("    {:<6} {:<24} {:<9} [{}]  {} bytes\n", tensor.kind == neff::TensorKind::kInput ? "input" : "output",
-               tensor.name, tensor.dtype, fmt::join(tensor.shape, ", "), tensor.bytes);
+  print_tensors(graph.tensors);
+  for (const neff::DebugTensor& tensor : graph.debug_tensors)
+    fmt::print("    {:<6} {:<24} {:<9} [{}]  {} bytes\n", "debug", tensor.name, tensor.dtype,
+               fmt::join(tensor.shape, ", "), tensor.bytes);
 
   fmt::print("  variables\n");
   struct Sum {
@@ -74,12 +82,36 @@ void print_subgraph(const neff::Subgraph& graph) {
 
 }  // namespace
 
+/// What only models of several steps have: what passes between them.
+void print_steps(const neff::Neff& neff) {
+  fmt::print("\nmodel\n");
+  print_tensors(neff.tensors);
+  for (const neff::GraphConstant& constant : neff.constants)
+    fmt::print("    {:<6} {:<24} {:<9} [{}]  {} bytes\n", "const", constant.info.name, constant.info.dtype,
+               fmt::join(constant.info.shape, ", "), constant.info.bytes);
+  fmt::print("  steps\n");
+  for (const neff::Step& step : neff.steps) {
+    if (step.kind == neff::Step::Kind::kSubgraph) {
+      fmt::print("    NeuronCore  {}\n", neff.subgraphs[step.index].name);
+      continue;
+    }
+    const neff::CpuNode& node = neff.cpu_nodes[step.index];
+    fmt::print("    CPU         {} ({}", node.name, node.function);
+    for (const auto& [key, value] : node.attributes) fmt::print(" {}={}", key, value);
+    fmt::print("): {} ->", fmt::join(node.inputs, ", "));
+    for (const neff::TensorInfo& output : node.outputs)
+      fmt::print(" {} {} [{}]", output.name, output.dtype, fmt::join(output.shape, ", "));
+    fmt::print("\n");
+  }
+}
+
 Status neff_info(const std::string& file) {
   const auto bytes = client::read_file(file);
   if (!bytes) return tl::unexpected<Error>(bytes.error());
   const auto neff = neff::parse(*bytes);
   if (!neff) return with_context(neff.error(), file);
   print_header(file, *neff);
+  if (neff->steps.size() > 1) print_steps(*neff);
   for (const neff::Subgraph& graph : neff->subgraphs) print_subgraph(graph);
   return {};
 }

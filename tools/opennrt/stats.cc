@@ -37,6 +37,8 @@ void print_latency(const client::SimStats& stats, std::uint64_t inferences) {
   fmt::print("  simulated time            {:.3f} us per inference on {} core{} of {} ({:.2f} GHz)\n",
              client::ns_per_inference(stats, inferences) * 1e-3, stats.cores.size(), stats.cores.size() == 1 ? "" : "s",
              stats.instance, stats.clock_ghz);
+  if (const double ns = client::ns_between_results(stats, inferences); ns > 0)
+    fmt::print("  simulated throughput      {:.1f} inferences/s\n", 1e9 / ns);
 }
 
 Status stats(const StatsOptions& options) {

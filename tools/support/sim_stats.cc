@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/support/sim_stats.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -77,6 +78,16 @@ double ns_per_inference(const SimStats& stats, std::uint64_t inferences) {
   double sum = 0;
   for (const SimStats::Core& core : stats.cores) sum += static_cast<double>(core.span_ns());
   return inferences == 0 ? 0 : sum / static_cast<double>(inferences);
+}
+
+double ns_between_results(const SimStats& stats, std::uint64_t inferences) {
+  if (inferences == 0 || stats.cores.empty()) return 0;
+  std::uint64_t first = stats.cores[0].first_start_ns, last = stats.cores[0].last_end_ns;
+  for (const SimStats::Core& core : stats.cores) {
+    first = std::min(first, core.first_start_ns);
+    last = std::max(last, core.last_end_ns);
+  }
+  return static_cast<double>(last - first) / static_cast<double>(inferences);
 }
 
 SummaryRequest::SummaryRequest() {

@@ -43,6 +43,10 @@ Result<SimStats> read_sim_stats(const std::filesystem::path& path);
 /// ran anything.
 double ns_per_inference(const SimStats& stats, std::uint64_t inferences);
 
+/// Simulated time from one result to the next, in nanoseconds, of `inferences` that kept the cores busy all the time, as copies of
+/// a model or as the stages of a pipeline: from the first instruction of any core to the last of any. 0 as above.
+double ns_between_results(const SimStats& stats, std::uint64_t inferences);
+
 /// Asks the simulator for its summary: in a file of our own, unless OPENNRT_SIM_STATS names one already. Make one before nrt_init,
 /// read() after nrt_close. Changes the environment of the process, so only while it has one thread.
 class SummaryRequest {

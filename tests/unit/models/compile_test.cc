@@ -463,6 +463,20 @@ TEST_P(SynchronisationOf, GivenAnyOrderOfEnginesAndQueuesWhenRunThenNothingRaces
       EXPECT_EQ(Streams(neff->subgraphs[0], seed).run(), "");
   }
 }
+TEST(Synchronisation, GivenSeveralStagesAndDebugValuesWhenRunThenNothingRacesOrHangs) {
+  Options options;
+  options.limits.sbuf_bytes_per_partition = 36 * 1024;
+  options.cores = 3;
+  options.debug = {"Conv_0_out", "Add_8_out", "Relu_9_out", "Flatten_27_out"};
+  auto file = compile_onnx(make_resnet_small(1, 3), options);
+  ASSERT_TRUE(file) << file.error().message;
+  auto neff = neff::parse(*file);
+  ASSERT_TRUE(neff) << neff.error().message;
+  ASSERT_EQ(neff->subgraphs.size(), 3u);
+  for (const auto& subgraph : neff->subgraphs) {
+    for (unsigned seed = 0; seed < 5; ++seed) EXPECT_EQ(Streams(subgraph, seed).run(), "") << subgraph.name;
+  }
+}
 TEST(Synchronisation, GivenAWaitTakenAwayWhenRunThenTheCheckerFindsIt) {
   auto file = compile_onnx(make_lenet(), {});
   ASSERT_TRUE(file);

@@ -37,6 +37,35 @@ TEST_P(Networks, GivenResnet50ShapesAtASmallImageWhenRunThenItEqualsPlainLoops) 
   test::expect_equals_reference(make_resnet50_shape(1, 1, 32), GetParam(), 0, 1, 6);
 }
 
+// NeuronCore Pipeline: a network over several cores gives what it gives on one.
+TEST_P(Networks, GivenLenetOverThreeCoresWhenRunThenItEqualsPlainLoops) {
+  Options options;
+  options.cores = 3;
+  test::expect_equals_reference(make_lenet(2), GetParam(), 0, 1, 2, options);
+}
+TEST_P(Networks, GivenResnet8OverFourCoresWhenRunThenItEqualsPlainLoops) {
+  Options options;
+  options.cores = 4;
+  test::expect_equals_reference(make_resnet_small(1), GetParam(), 0, 1, 3, options);
+}
+TEST_P(Networks, GivenOneToFourCoresWhenRunThenResultsAreTheSameBitForBit) {
+  for (const auto& model : {make_lenet(), make_resnet_small(1)}) {
+    const auto inputs = test::random_inputs(*onnx_model::import_model(model), 0, 1);
+    std::map<std::string, std::vector<float>> one;
+    for (const std::size_t cores : {1, 2, 3, 4}) {
+      Options options;
+      options.auto_cast = GetParam();
+      options.cores = cores;
+      const auto file = compile_onnx(model, options);
+      ASSERT_TRUE(file) << file.error().message;
+      const auto results = test::OnChip::instance().run(*file, inputs);
+      ASSERT_FALSE(results.empty());
+      if (cores == 1) one = results;
+      EXPECT_EQ(results, one) << cores << " cores";
+    }
+  }
+}
+
 std::string cast_name(const ::testing::TestParamInfo<Cast>& info) {
   static constexpr const char* kNames[] = {"fp32", "matmult", "all"};
   return kNames[static_cast<int>(info.param)];

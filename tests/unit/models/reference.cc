@@ -2,6 +2,7 @@
 #include "tests/unit/models/reference.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -215,6 +216,58 @@ Tensor softmax(const Tensor& x, std::size_t axis, bool rest) {
   return y;
 }
 
+// ---- what the CPU does ----
+using Outer = std::array<std::int64_t, 3>;
+/// Elements before, along and after an axis.
+Outer split_at(const Shape& s, std::size_t axis) {
+  Outer parts{1, s[axis], 1};
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    if (i != axis) parts[i < axis ? 0 : 2] *= s[i];
+  }
+  return parts;
+}
+
+Tensor gather(const Tensor& x, const Tensor& indices, std::size_t axis) {
+  const auto [outer, size, inner] = split_at(x.shape, axis);
+  Tensor y;
+  y.shape.assign(x.shape.begin(), x.shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  y.shape.insert(y.shape.end(), indices.shape.begin(), indices.shape.end());
+  y.shape.insert(y.shape.end(), x.shape.begin() + static_cast<std::ptrdiff_t>(axis) + 1, x.shape.end());
+  for (std::int64_t o = 0; o < outer; ++o) {
+    for (const double index : indices.data) {
+      const auto at = static_cast<std::int64_t>(index) + (index < 0 ? size : 0);
+      for (std::int64_t i = 0; i < inner; ++i)
+        y.data.push_back(x.data.at(static_cast<std::size_t>((o * size + at) * inner + i)));
+    }
+  }
+  return y;
+}
+
+/// The k largest (or smallest) along an axis, best first, the first of equal ones first: values and indices.
+std::pair<Tensor, Tensor> top_k(const Tensor& x, std::size_t axis, std::int64_t k, bool largest) {
+  const auto [outer, size, inner] = split_at(x.shape, axis);
+  Tensor values = x, indices;
+  values.shape[axis] = k;
+  values.data.assign(static_cast<std::size_t>(count(values.shape)), 0);
+  indices = values;
+  for (std::int64_t o = 0; o < outer; ++o) {
+    for (std::int64_t i = 0; i < inner; ++i) {
+      std::vector<std::pair<double, std::int64_t>> all;
+      for (std::int64_t s = 0; s < size; ++s) {
+        const double v = x.data[static_cast<std::size_t>((o * size + s) * inner + i)];
+        all.emplace_back(largest ? -v : v, s);
+      }
+      std::sort(all.begin(), all.end());
+      for (std::int64_t s = 0; s < k; ++s) {
+        const auto to = static_cast<std::size_t>((o * k + s) * inner + i);
+        values.data[to] = largest ? -all[static_cast<std::size_t>(s)].first : all[static_cast<std::size_t>(s)].first;
+        indices.data[to] = static_cast<double>(all[static_cast<std::size_t>(s)].second);
+      }
+    }
+  }
+  return {values, indices};
+}
+
 Tensor run(const Node& n, std::int64_t opset, const std::vector<const Tensor*>& in) {
   const Tensor& x = *in.at(0);
   const auto axis = [&](std::int64_t fallback) {
@@ -291,6 +344,13 @@ Tensor run(const Node& n, std::int64_t opset, const std::vector<const Tensor*>& 
   if (n.op == "Concat") return concat(in, axis(0));
   if (n.op == "Softmax") return softmax(x, axis(opset >= 13 ? -1 : 1), opset < 13);
   if (n.op == "Identity" || n.op == "Dropout") return x;
+  if (n.op == "Gather") return gather(x, *in.at(1), axis(0));
+  if (n.op == "ArgMax") {
+    Tensor y = top_k(x, axis(0), 1, true).second;
+    if (integer(n, "keepdims", 1) == 0) y.shape.erase(y.shape.begin() + static_cast<std::ptrdiff_t>(axis(0)));
+    return y;
+  }
+  if (n.op == "Cast") return integer(n, "to", 1) == 1 ? x : map(x, [](double v) { return std::trunc(v); });
   throw std::runtime_error("the reference does not know " + n.op);
 }
 
@@ -301,7 +361,7 @@ std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model,
   std::map<std::string, Tensor> values = inputs;
   for (const auto& [name, c] : model.constants) {
     Tensor t{c.shape, {}};
-    if (c.is_float)
+    if (c.is_float())
       t.data.assign(c.floats.begin(), c.floats.end());
     else
       t.data.assign(c.ints.begin(), c.ints.end());
@@ -310,6 +370,15 @@ std::map<std::string, Tensor> evaluate(const compile::onnx_model::Model& model,
   for (const Node& n : model.nodes) {
     std::vector<const Tensor*> in;
     for (const auto& name : n.inputs) in.push_back(&values.at(name));
+    if (n.op == "TopK") {
+      const auto rank = static_cast<std::int64_t>(in[0]->shape.size());
+      const std::int64_t axis = integer(n, "axis", -1);
+      auto best = top_k(*in[0], static_cast<std::size_t>(axis < 0 ? axis + rank : axis),
+                        static_cast<std::int64_t>(in.at(1)->data[0]), integer(n, "largest", 1) != 0);
+      values[n.outputs[0]] = std::move(best.first);
+      if (n.outputs.size() > 1) values[n.outputs[1]] = std::move(best.second);
+      continue;
+    }
     values[n.outputs[0]] = run(n, model.opset, in);
   }
   return values;

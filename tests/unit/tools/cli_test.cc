@@ -84,6 +84,33 @@ TEST_F(Cli, CompileReportsWhatItMadeAndIsDeterministic) {
   EXPECT_THAT(opennrt({"neff", "info", first}).out, HasSubstr("reader"));
 }
 
+// E4
+TEST_F(Cli, GivenCoresThenThePipelineIsShownByCompileAndInfo) {
+  const std::string neff = (folder_ / "p.neff").string();
+  const Outcome made = opennrt({"compile", digits("digits.onnx").string(), "-o", neff, "--cores", "2"});
+  ASSERT_EQ(made.exit, 0) << made.err;
+  EXPECT_THAT(made.out, AllOf(ContainsRegex("NeuronCores +2"), ContainsRegex("sg00 +[0-9]+ nodes, +[0-9.]+ %"),
+                              ContainsRegex("sg01 +[0-9]+ nodes, +[0-9.]+ %")));
+  const Outcome info = opennrt({"neff", "info", neff});
+  ASSERT_EQ(info.exit, 0) << info.err;
+  EXPECT_THAT(info.out, AllOf(HasSubstr("NeuronCores    2 (requested 2)"), HasSubstr("subgraph sg00"),
+                              HasSubstr("subgraph sg01"), ContainsRegex("NeuronCore +sg01")));
+  EXPECT_THAT(opennrt({"neff", "disasm", neff, "--subgraph", "sg01"}).out,
+              AllOf(HasSubstr("sg01 pe: "), ::testing::Not(HasSubstr("sg00 pe: "))));
+  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", neff, "--cores", "60"}), 1,
+                 AllOf(HasSubstr("60 NeuronCores"), HasSubstr("can be cut at")));
+  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", neff, "--cores", "65"}), 2, HasSubstr("65"));
+}
+
+TEST_F(Cli, GivenDebugValuesThenInfoShowsThem) {
+  const std::string neff = (folder_ / "d.neff").string();
+  const Outcome made = opennrt({"compile", digits("digits.onnx").string(), "-o", neff, "--debug", "logits"});
+  ASSERT_EQ(made.exit, 0) << made.err;
+  EXPECT_THAT(opennrt({"neff", "info", neff}).out, ContainsRegex(R"(debug +logits +float32 +\[1, 10\])"));
+  expect_failure(opennrt({"compile", digits("digits.onnx").string(), "-o", neff, "--debug", "nonsense"}), 1,
+                 HasSubstr("'nonsense' is not in the graph"));
+}
+
 TEST_F(Cli, GivenBrokenOnnxThenNothingIsWritten) {
   const std::string good = read_text(digits("digits.onnx"));
   const std::string neff = (folder_ / "x.neff").string();

@@ -160,6 +160,25 @@ TEST_F(Run, BenchMeasuresAsManyInferencesAsAskedFor) {
   EXPECT_EQ(timed.exit, 0) << timed.err;
 }
 
+// E4
+TEST_F(Run, GivenAPipelineThenResultsAreThoseOfOneCore) {
+  const std::string one = compiled_digits(), two = (folder_ / "two.neff").string();
+  ASSERT_EQ(opennrt({"compile", digits("digits.onnx").string(), "-o", two, "--cores", "2"}).exit, 0);
+  const auto logits = [&](const std::string& neff, const std::string& out) {
+    const Outcome done =
+        opennrt({"run", neff, "-i", "image=" + image(3), "-d", (folder_ / out).string(), "--core", "1"});
+    EXPECT_EQ(done.exit, 0) << done.err;
+    return read_text(folder_ / out / "logits.npy");
+  };
+  EXPECT_EQ(logits(two, "out2"), logits(one, "out1"));
+  EXPECT_GT(read_text(folder_ / "out2" / "logits.npy").size(), 40u);
+  const Outcome bench = opennrt({"bench", two, "--iterations", "9", "--threads", "3", "--copies", "2"});
+  EXPECT_EQ(bench.exit, 0) << bench.err;
+  EXPECT_THAT(bench.out, AllOf(HasSubstr("on 4 cores"), HasSubstr("simulated throughput")));
+  // The last core has no neighbour for the second stage.
+  expect_failure(opennrt({"run", two, "--zero-inputs", "--core", "3"}), 1, HasSubstr("NRT_LOAD_NOT_ENOUGH_NC"));
+}
+
 TEST_F(Run, StatsShowsUtilisationOfEveryEngine) {
   const std::string stats = (folder_ / "stats.json").string();
   ASSERT_EQ(opennrt({"run", compiled_digits(), "--zero-inputs"}, {{"OPENNRT_SIM_STATS", stats}}).exit, 0);

@@ -113,6 +113,17 @@ TEST_F(Support, GivenASummaryThenTimePerInferenceIsTheCoresSpanDividedByThem) {
   EXPECT_DOUBLE_EQ(client::ns_per_inference(*stats, 4), 1000.0);
 }
 
+TEST_F(Support, GivenTheStagesOfAPipelineThenTimeBetweenResultsIsFromTheFirstCoreToTheLast) {
+  client::SimStats stats;
+  EXPECT_EQ(client::ns_between_results(stats, 10), 0);
+  stats.cores.resize(2);
+  stats.cores[0].first_start_ns = 1000, stats.cores[0].last_end_ns = 9000;
+  stats.cores[1].first_start_ns = 2000, stats.cores[1].last_end_ns = 11000;
+  EXPECT_DOUBLE_EQ(client::ns_between_results(stats, 10), 1000.0);
+  EXPECT_DOUBLE_EQ(client::ns_per_inference(stats, 10), 1700.0);
+  EXPECT_EQ(client::ns_between_results(stats, 0), 0);
+}
+
 TEST_F(Support, GivenASummaryThatCannotBeThenFileAndFieldAreNamed) {
   const auto refused = [&](const std::string& text) {
     write_text(folder_ / "s.json", text);
