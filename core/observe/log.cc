@@ -17,6 +17,8 @@
 #include <mutex>
 #include <vector>
 
+#include "core/common/per_process.h"
+
 namespace opennrt::observe {
 namespace {
 
@@ -44,8 +46,7 @@ struct Store {
   std::map<std::string, int> files;
 };
 Store& store() {
-  static Store* instance = new Store;  // outlives static destruction: lines are logged at exit, too
-  return *instance;
+  return per_process<Store>();  // outlives static destruction: lines are logged at exit, too
 }
 
 std::string upper(std::string_view text) {
