@@ -13,6 +13,7 @@
 
 #include "core/api/status.h"
 #include "core/observe/log.h"
+#include "core/observe/trace.h"
 #include "core/runtime/process.h"
 
 namespace opennrt::api {
@@ -25,6 +26,7 @@ inline NRT_STATUS fail(const char* function, const Error& error) {
 /// Runs `body`, which returns an NRT_STATUS; exceptions (ours cannot throw, but memory can run out) become statuses.
 template <typename Body>
 NRT_STATUS guarded(const char* function, Body&& body) noexcept {
+  const observe::trace::Span span{std::string_view(function)};
   try {
     return std::forward<Body>(body)();
   } catch (const std::bad_alloc&) {

@@ -3,7 +3,7 @@
 // Models: load, describe, execute, unload.
 #include <cstdlib>
 
-#include "core/api/call.h"
+#include "core/api/execution.h"
 
 using namespace opennrt;
 using namespace opennrt::api;
@@ -54,7 +54,7 @@ Result<nrt_tensor_info_array_t*> describe(const std::vector<neff::TensorInfo>& t
 
 NRT_STATUS execute(const char* function, nrt_model_t* model, const nrt_tensor_set_t* input_set,
                    nrt_tensor_set_t* output_set, int repeat) {
-  return while_open_status(function, [&](Process& process, Runtime&) -> NRT_STATUS {
+  return while_open_status(function, [&](Process& process, Runtime& runtime) -> NRT_STATUS {
     const auto found = process.models.get(model);
     if (!found) return fail(function, found.error());
     const auto inputs = process.tensor_sets.get(input_set);
@@ -65,15 +65,8 @@ NRT_STATUS execute(const char* function, nrt_model_t* model, const nrt_tensor_se
       return fail(function,
                   Error{ErrorCode::kInvalidArgument, fmt::format("repeat_count is {}, expected at least 1", repeat)});
     }
-    const auto report = (*found)->execute(**inputs, **outputs, repeat);
-    if (!report) return fail(function, report.error());
-    const NRT_STATUS status = to_status(report->outcome);
-    if (status != NRT_SUCCESS) {
-      observe::log(observe::Component::kNrt, observe::Level::kError, function,
-                   "Failed to execute model {} with status {} ({})", (*found)->name(), static_cast<int>(status),
-                   nrt_get_status_as_str(status));
-    }
-    return status;
+    if (runtime.async().enabled()) return enqueue(function, runtime, *found, **inputs, **outputs, repeat);
+    return run(function, **found, **inputs, **outputs, repeat);
   });
 }
 
@@ -82,12 +75,25 @@ NRT_STATUS core_count(const char* function, const nrt_model_t* model, std::uint3
     const auto found = process.models.get(model);
     if (!found) return tl::unexpected(found.error());
     if (const Status there = require(count, "vnc_count"); !there) return there;
-    *count = 1;  // one subgraph, one core: pipelines are refused at load
+    *count = (*found)->cores_per_replica();
     return {};
   });
 }
 
 }  // namespace
+
+NRT_STATUS opennrt::api::run(const char* function, Model& model, const TensorSet& inputs, const TensorSet& outputs,
+                             int repeat, std::optional<std::uint32_t> vnc) {
+  const auto report = model.execute(inputs, outputs, repeat, vnc);
+  if (!report) return fail(function, report.error());
+  const NRT_STATUS status = to_status(report->outcome);
+  if (status != NRT_SUCCESS) {
+    observe::log(observe::Component::kNrt, observe::Level::kError, function,
+                 "Failed to execute model {} with status {} ({})", model.name(), static_cast<int>(status),
+                 nrt_get_status_as_str(status));
+  }
+  return status;
+}
 
 extern "C" {
 
@@ -97,6 +103,10 @@ NRT_STATUS nrt_load(const void* neff_bytes, size_t size, int32_t vnc, int32_t vn
     if (const Status there = require(model, "model"); !there) return there;
     auto loaded = runtime.load({static_cast<const std::byte*>(neff_bytes), size}, vnc, vnc_count);
     if (!loaded) return tl::unexpected(loaded.error());
+    if (observe::trace::on()) {
+      observe::trace::note({observe::trace::Subject::Kind::kModel, static_cast<std::int32_t>((*loaded)->vnc()),
+                            (*loaded)->name(), (*loaded)->neff_id(), 0});
+    }
     *model = static_cast<nrt_model_t*>(process.models.add(std::move(*loaded)));
     return {};
   });
@@ -174,14 +184,6 @@ NRT_STATUS nrt_execute(nrt_model_t* model, const nrt_tensor_set_t* input_set, nr
 NRT_STATUS nrt_execute_repeat(nrt_model_t* model, const nrt_tensor_set_t* input_set, nrt_tensor_set_t* output_set,
                               int repeat_count) {
   return execute("nrt_execute_repeat", model, input_set, output_set, repeat_count);
-}
-
-NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc) {
-  return while_open("nrt_async_drain_queued_execs", [&](Process&, Runtime& runtime) -> Status {
-    const auto core = runtime.core(vnc, "vnc");
-    if (!core) return tl::unexpected(core.error());
-    return {};  // executions are synchronous: nothing is ever queued
-  });
 }
 
 }  // extern "C"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/api/status.h"
 
+#include "core/runtime/outcome.h"
+
 namespace opennrt::api {
 
 NRT_STATUS to_status(ErrorCode code) {
@@ -31,36 +33,20 @@ NRT_STATUS to_status(ErrorCode code) {
       return NRT_FAILURE;
     case ErrorCode::kBadInput:
       return NRT_EXEC_BAD_INPUT;
+    case ErrorCode::kQueueFull:
+      return NRT_QUEUE_FULL;
+    case ErrorCode::kUnrecoverable:
+      return NRT_EXEC_UNIT_UNRECOVERABLE;
+    case ErrorCode::kPeerLost:
+      return NRT_EXEC_HW_ERR_COLLECTIVES;
+    case ErrorCode::kClosed:
+      return NRT_CLOSED;
   }
   return NRT_FAILURE;
 }
 
 NRT_STATUS to_status(umd::Outcome outcome) {
-  switch (outcome) {
-    case umd::Outcome::kCompleted:
-      return NRT_SUCCESS;
-    case umd::Outcome::kCompletedWithNumericalError:
-      return NRT_EXEC_COMPLETED_WITH_NUM_ERR;
-    case umd::Outcome::kCompletedWithError:
-      return NRT_EXEC_COMPLETED_WITH_ERR;
-    case umd::Outcome::kIllegalInstruction:
-      return NRT_INVALID;  // nrt_status.h of the SDK counts a bad instruction there
-    case umd::Outcome::kOutOfBounds:
-      return NRT_EXEC_OOB;
-    case umd::Outcome::kTimeout:
-      return NRT_TIMEOUT;
-    case umd::Outcome::kSramUncorrectable:
-      return NRT_EXEC_HW_ERR_NC_UE;
-    case umd::Outcome::kDramUncorrectable:
-      return NRT_EXEC_HW_ERR_HBM_UE;
-    case umd::Outcome::kDmaAbort:
-      return NRT_EXEC_HW_ERR_DMA_ABORT;
-    case umd::Outcome::kNotificationOverflow:
-      return NRT_EXEC_SW_NQ_OVERFLOW;
-    case umd::Outcome::kUnrecoverable:
-      return NRT_EXEC_UNIT_UNRECOVERABLE;
-  }
-  return NRT_FAILURE;
+  return status_of(outcome);
 }
 
 NRT_STATUS to_status(Process::State refused) {

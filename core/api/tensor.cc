@@ -54,13 +54,18 @@ Result<std::shared_ptr<Storage>> allocate(Runtime& runtime, int placement, int v
 }
 
 nrt_tensor_t* publish(Process& process, std::shared_ptr<Tensor> tensor) {
+  if (observe::trace::on()) {
+    const TensorView view = tensor->view();
+    tensor->trace_subject(view, view.size);
+  }
   return static_cast<nrt_tensor_t*>(process.tensors.add(std::move(tensor)));
 }
 
 enum class Direction { kRead, kWrite };
 
-NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::uint64_t count, Direction direction) {
-  return while_open(function, [&](Process& process, Runtime&) -> Status {
+NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::uint64_t count, bool unsafe,
+                 Direction direction) {
+  return while_open(function, [&](Process& process, Runtime& runtime) -> Status {
     if (count == 0) return {};
     if (const Status there = require(batches, "batches"); !there) return there;
     std::vector<std::shared_ptr<Tensor>> tensors;
@@ -81,6 +86,8 @@ NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::u
       tensors.push_back(std::move(*tensor));
     }
     for (std::uint64_t i = 0; i < count; ++i) {
+      if (const Status idle = unsafe ? Status{} : runtime.async().wait_unused(tensors[i]->view().storage); !idle)
+        return with_context(idle.error(), "batch " + std::to_string(i));
       for (std::uint32_t k = 0; k < batches[i].num_ops; ++k) {
         const nrt_tensor_batch_op_t& op = batches[i].ops[k];
         const Status done = direction == Direction::kRead ? tensors[i]->read(op.buffer, op.offset, op.size)
@@ -157,44 +164,49 @@ void nrt_tensor_free(nrt_tensor_t** tensor) {
 }
 
 NRT_STATUS nrt_tensor_read(const nrt_tensor_t* tensor, void* buf, size_t offset, size_t size) {
-  return while_open("nrt_tensor_read", [&](Process& process, Runtime&) -> Status {
+  return while_open("nrt_tensor_read", [&](Process& process, Runtime& runtime) -> Status {
     const auto found = process.tensors.get(tensor);
     if (!found) return tl::unexpected(found.error());
+    if (const Status idle = runtime.async().wait_unused((*found)->view().storage); !idle) return idle;
     return (*found)->read(buf, offset, size);
   });
 }
 
 NRT_STATUS nrt_tensor_write(nrt_tensor_t* tensor, const void* buf, size_t offset, size_t size) {
-  return while_open("nrt_tensor_write", [&](Process& process, Runtime&) -> Status {
+  return while_open("nrt_tensor_write", [&](Process& process, Runtime& runtime) -> Status {
     const auto found = process.tensors.get(tensor);
     if (!found) return tl::unexpected(found.error());
+    if (const Status idle = runtime.async().wait_unused((*found)->view().storage); !idle) return idle;
     return (*found)->write(buf, offset, size);
   });
 }
 
-NRT_STATUS nrt_tensor_read_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool) {
-  return batch("nrt_tensor_read_batch", batches, num_batches, Direction::kRead);
+NRT_STATUS nrt_tensor_read_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool unsafe) {
+  return batch("nrt_tensor_read_batch", batches, num_batches, unsafe, Direction::kRead);
 }
 
-NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool) {
-  return batch("nrt_tensor_write_batch", batches, num_batches, Direction::kWrite);
+NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t* batches, uint64_t num_batches, bool unsafe) {
+  return batch("nrt_tensor_write_batch", batches, num_batches, unsafe, Direction::kWrite);
 }
 
 NRT_STATUS nrt_tensor_copy(const nrt_tensor_t* src, size_t src_offset, nrt_tensor_t* dst, size_t dst_offset,
                            size_t size) {
-  return while_open("nrt_tensor_copy", [&](Process& process, Runtime&) -> Status {
+  return while_open("nrt_tensor_copy", [&](Process& process, Runtime& runtime) -> Status {
     const auto from = process.tensors.get(src);
     if (!from) return with_context(from.error(), "src");
     const auto to = process.tensors.get(dst);
     if (!to) return with_context(to.error(), "dst");
+    if (const Status idle = runtime.async().wait_unused((*from)->view().storage); !idle) return idle;
+    if (const Status idle = runtime.async().wait_unused((*to)->view().storage); !idle) return idle;
     return Tensor::copy(**from, src_offset, **to, dst_offset, size);
   });
 }
 
 NRT_STATUS nrt_tensor_memset(nrt_tensor_t* tensor, uint64_t offset, int value, size_t size) {
-  return while_open("nrt_tensor_memset", [&](Process& process, Runtime&) -> Status {
+  return while_open("nrt_tensor_memset", [&](Process& process, Runtime& runtime) -> Status {
     const auto found = process.tensors.get(tensor);
     if (!found) return tl::unexpected(found.error());
+    if (const Status idle = runtime.async().wait_unused((*found)->view().storage); !idle) return idle;
     return (*found)->set(offset, value, size);
   });
 }
@@ -264,15 +276,16 @@ NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t* output_tensor,
     });
     if (status != NRT_SUCCESS) return status;
     const NRT_STATUS waited = guarded(kFunction, [&]() -> NRT_STATUS {
-      const auto elapsed = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
+      // In microseconds: the longest timeout would not fit the clock's nanoseconds.
+      const auto elapsed = [&] { return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin); };
       std::chrono::microseconds slice = kCompletionSlice;
       if (timeout >= 0)
-        slice = std::clamp(std::chrono::microseconds(timeout) - elapsed, std::chrono::microseconds(0), slice);
+        slice = std::clamp(std::chrono::microseconds(timeout) - elapsed(), std::chrono::microseconds(0), slice);
       if (tensor->wait_completions(expected_completion_count, slice)) {
         reached = true;
-      } else if (timeout >= 0 && Clock::now() - begin >= std::chrono::microseconds(timeout)) {
+      } else if (timeout >= 0 && elapsed() >= std::chrono::microseconds(timeout)) {
         reached = false;
-      } else if (timeout < 0 && !warned && Clock::now() - begin >= kCompletionWarning) {
+      } else if (timeout < 0 && !warned && elapsed() >= kCompletionWarning) {
         warned = true;
         observe::log(observe::Component::kNrt, observe::Level::kWarn, kFunction,
                      "tensor \"{}\" is not complete after 30 s", tensor->name());

@@ -35,39 +35,12 @@ NRT_STATUS refuse_open(Once& once, ErrorCode code = ErrorCode::kUnsupported) {
   return while_open_status(once.function, [&](Process&, Runtime&) { return refuse(once, code); });
 }
 
-constexpr const char* kNoCollectives = "collective operations are not served in this release";
+constexpr const char* kNoNccl = "collectives do not go through NCCL and its network plugins here";
 constexpr const char* kNoMapping = "Inferentia's device memory is not mapped into processes";
-constexpr const char* kNoTrace =
-    "tracing through this function is not served in this release; OPENNRT_SIM_TRACE records the simulator";
 
 }  // namespace
 
 extern "C" {
-
-NRT_STATUS nrt_load_collectives(const void*, size_t, int32_t, int32_t, uint32_t, uint32_t, nrt_model_t**) {
-  static Once once{"nrt_load_collectives", kNoCollectives};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_build_global_comm(int32_t, uint32_t, uint32_t) {
-  static Once once{"nrt_build_global_comm", kNoCollectives};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_cc_global_comm_init(uint32_t, uint32_t, uint32_t) {
-  static Once once{"nrt_cc_global_comm_init", kNoCollectives};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_barrier(int32_t, uint32_t, uint32_t) {
-  static Once once{"nrt_barrier", kNoCollectives};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_all_gather(int32_t, uint32_t, uint32_t, uint32_t, void*, void*) {
-  static Once once{"nrt_all_gather", kNoCollectives};
-  return refuse_open(once);
-}
 
 NRT_STATUS nrt_get_dmabuf_fd(uint64_t, uint64_t, int*) {
   static Once once{"nrt_get_dmabuf_fd", kNoMapping};
@@ -95,31 +68,16 @@ NRT_STATUS nrt_host_device_id_rid_map_get(uint32_t*, uint32_t*) {
   return refuse_open(once);
 }
 
-NRT_STATUS nrt_trace_start(bool) {
-  static Once once{"nrt_trace_start", kNoTrace};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_trace_stop(const char*) {
-  static Once once{"nrt_trace_stop", kNoTrace};
-  return refuse_open(once);
-}
-
-NRT_STATUS nrt_register_async_exec_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK, void*) {
-  static Once once{"nrt_register_async_exec_callback", "executions are synchronous in this release"};
-  return refuse_open(once);
-}
-
 NRT_STATUS nrt_set_pool_eng_ucode(const nrt_ucode_info*) {  // documented to come before nrt_init
   static Once once{"nrt_set_pool_eng_ucode", "the engines of Inferentia take no microcode"};
   return refuse(once);
 }
 
 void* nrt_get_libnccl_net(int* err, char* err_msg, size_t err_msg_size) {
-  static Once once{"nrt_get_libnccl_net", kNoCollectives};
+  static Once once{"nrt_get_libnccl_net", kNoNccl};
   const NRT_STATUS status = refuse(once);
   if (err != nullptr) *err = static_cast<int>(status);
-  if (err_msg != nullptr && err_msg_size > 0) std::snprintf(err_msg, err_msg_size, "%s", kNoCollectives);
+  if (err_msg != nullptr && err_msg_size > 0) std::snprintf(err_msg, err_msg_size, "%s", kNoNccl);
   return nullptr;
 }
 

@@ -24,6 +24,10 @@ enum class ErrorCode {
   kState,               ///< the call is right, the moment is not (before init, after close)
   kInternal,            ///< our bug
   kBadInput,            ///< a tensor given to an execution has nothing in it
+  kQueueFull,           ///< an execution unit has as many requests as it can hold
+  kUnrecoverable,       ///< the core or its execution unit is out of order until the runtime is closed
+  kPeerLost,            ///< another rank of a collective operation died, left or did not come
+  kClosed,              ///< the runtime has been closed, or is being closed
 };
 
 /// A failure: a code from the taxonomy above and one sentence for a person (which field, which value, what was expected).

@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint64_t kDefaultTimeoutSeconds = 30;
 constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
 constexpr std::uint32_t kMaxNumber = std::numeric_limits<std::int32_t>::max();
+// aws-neuron-sdk release-notes/components/runtime.rst: "the hard limit of 63".
+constexpr std::uint32_t kMaxInflight = 63;
 constexpr std::uint32_t kMaxGroup = 1024;  // far more than any instance has NeuronCores
 
 constexpr std::array kKnown = {
@@ -27,6 +29,8 @@ constexpr std::array kKnown = {
     VariableInfo{"NEURON_RT_EXEC_TIMEOUT", "seconds from 0 to 2147483647",
                  "limit of one inference, 30 by default; 0 is no limit"},
     VariableInfo{"NEURON_RT_VALIDATE_HASH", "true or false", "check the hash of a NEFF when it is loaded"},
+    VariableInfo{"NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "the number of an NRT_STATUS; 0 is none",
+                 "dump the inputs of executions that end with it"},
     VariableInfo{"NEURON_RT_LOG_LEVEL", "ERROR, WARN, INFO, DEBUG, TRACE or QUIET", "how much is logged"},
     VariableInfo{"NEURON_RT_LOG_LEVEL_NRT", "as NEURON_RT_LOG_LEVEL", "for the API and the runtime"},
     VariableInfo{"NEURON_RT_LOG_LEVEL_NMGR", "as NEURON_RT_LOG_LEVEL", "for models"},
@@ -37,14 +41,36 @@ constexpr std::array kKnown = {
     VariableInfo{"NEURON_RT_LOG_LOCATION_NMGR", "as NEURON_RT_LOG_LOCATION", "for models"},
     VariableInfo{"NEURON_RT_LOG_LOCATION_TDRV", "as NEURON_RT_LOG_LOCATION", "for the driver and the backend"},
     VariableInfo{"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", "an integer from 0",
-                 "not served: executions are synchronous"},
+                 "executions that nrt_execute queues per core, at most 63; 0: it waits for their end"},
     VariableInfo{"NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "true or false",
-                 "not served: replicas keep their own weights"},
+                 "whether models with equal weights on one device share them"},
+    VariableInfo{"NEURON_RT_INSPECT_ENABLE", "0 or 1", "inspect from nrt_init to nrt_close"},
+    VariableInfo{"NEURON_RT_INSPECT_OUTPUT_DIR", "a folder's path", "where an inspection writes, ./output by default"},
+    VariableInfo{"NEURON_RT_INSPECT_SYSTEM_PROFILE", "0 or 1", "inspection: the system trace, 1 by default"},
+    VariableInfo{"NEURON_RT_INSPECT_DEVICE_PROFILE", "0, 1, model or session",
+                 "inspection: device profiles, 0 by default"},
+    VariableInfo{"NEURON_RT_INSPECT_ON_FAIL", "0 or 1", "inspection: device profiles of inferences that fail"},
+    VariableInfo{"NEURON_RT_INSPECT_EVENT_FILTER_NC", "NeuronCores and ranges, separated by commas",
+                 "inspection: the cores in the system trace"},
+    VariableInfo{"NEURON_RT_INSPECT_EVENT_FILTER_TYPE", "event types, hardware, software; ^ leaves out",
+                 "inspection: the events in the system trace"},
+    VariableInfo{"NEURON_RT_INSPECT_SYS_TRACE_MAX_EVENTS_PER_NC", "an integer from 1",
+                 "inspection: events kept per core, 1000000 by default"},
+    VariableInfo{"NEURON_RT_DEBUG_STREAM_BUFFER_SIZE", "an integer from 1",
+                 "events that a debug stream holds, 65536 by default"},
+    VariableInfo{"NEURON_RT_ROOT_COMM_ID", "<host>:<port>", "where ranks of several processes meet, at rank 0"},
+    VariableInfo{"NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", "a port from 1 to 65535",
+                 "where the two ends of send and receive meet, 45645 by default"},
+    VariableInfo{"NEURON_RT_ASYNC_SENDRECV_EXPERIMENTAL_ENABLED", "anything", "ignored: send and receive always work"},
+    VariableInfo{"OPENNRT_COLLECTIVES_TIMEOUT", "seconds from 1 to 2147483647",
+                 "limit of waiting for another rank, 120 by default"},
     VariableInfo{"OPENNRT_BACKEND", "a backend's name or the path of its .so", "what runs the models"},
     VariableInfo{"OPENNRT_BACKEND_PATH", "folders separated by colons",
                  "searched for backends before the library's own folder"},
     VariableInfo{"OPENNRT_SIM_INSTANCE", "inf1.xlarge, inf1.2xlarge, inf1.6xlarge or inf1.24xlarge",
                  "sim: the machine"},
+    VariableInfo{"OPENNRT_SIM_DEVICES", "device numbers separated by commas, increasing",
+                 "sim: the devices that are visible"},
     VariableInfo{"OPENNRT_SIM_TRACE", "a file's path", "sim: Chrome trace written at nrt_close"},
     VariableInfo{"OPENNRT_SIM_STATS", "a file's path", "sim: JSON summary written at nrt_close"},
     VariableInfo{"OPENNRT_SIM_DETERMINISTIC", "0 or 1", "sim: the same cycles whatever the order of submission"},
@@ -177,22 +203,30 @@ void remark_on_unknown(Configuration& configuration) {
   }
 }
 
-Status remark_on_unserved(Configuration& configuration) {
+Status apply_execution(Configuration& configuration) {
   const auto inflight = number_or(configuration.variables, "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0);
   if (!inflight) return tl::unexpected(inflight.error());
-  if (*inflight > 0) {
+  configuration.max_inflight = std::min(*inflight, kMaxInflight);
+  if (*inflight > kMaxInflight) {
     configuration.remarks.push_back(
-        {observe::Level::kWarn, fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, but "
-                                            "executions are synchronous in this release",
-                                            *inflight)});
+        {observe::Level::kWarn, fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, {} are used", *inflight,
+                                            kMaxInflight)});
   }
-  const auto shared = flag_or(configuration.variables, "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false);
-  if (!shared) return tl::unexpected(shared.error());
-  if (*shared) {
-    configuration.remarks.push_back({observe::Level::kWarn,
-                                     "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS is true, but replicas keep their "
-                                     "own weights in this release"});
+  return {};
+}
+
+Status apply_observation(Configuration& configuration) {
+  auto inspect = observe::inspect::parse([&](const char* name) { return configuration.get(name); });
+  if (!inspect) return tl::unexpected(inspect.error());
+  configuration.inspect = std::move(*inspect);
+  // aws-neuron-sdk src/libnrt/include/nrt/ndebug_stream.h: 64K events.
+  const auto events = number_or(configuration.variables, "NEURON_RT_DEBUG_STREAM_BUFFER_SIZE", 65536);
+  if (!events) return tl::unexpected(events.error());
+  if (*events == 0) {
+    return make_error(ErrorCode::kInvalidArgument,
+                      "NEURON_RT_DEBUG_STREAM_BUFFER_SIZE is \"0\", expected an integer from 1 to {}", kMaxNumber);
   }
+  configuration.debug_stream_events = *events;
   return {};
 }
 
@@ -252,7 +286,11 @@ Result<Configuration> Configuration::parse(Variables variables, bool mxnet) {
     if (const Status applied = apply_group_sizes(configuration, *groups, mxnet); !applied)
       return tl::unexpected(applied.error());
   }
-  if (const Status remarked = remark_on_unserved(configuration); !remarked) return tl::unexpected(remarked.error());
+  if (const Status applied = apply_execution(configuration); !applied) return tl::unexpected(applied.error());
+  if (const Status applied = apply_observation(configuration); !applied) return tl::unexpected(applied.error());
+  auto collectives = collectives::parse_settings([&](std::string_view name) { return value_of(given, name); });
+  if (!collectives) return tl::unexpected(collectives.error());
+  configuration.collectives = std::move(*collectives);
   // What belongs to nrt_load is read there, but a mistake is better told at once.
   if (const auto model = ModelConfiguration::parse(given); !model) return tl::unexpected(model.error());
   remark_on_unknown(configuration);
@@ -267,6 +305,12 @@ Result<ModelConfiguration> ModelConfiguration::parse(const Variables& variables)
   const Result<bool> validate = flag_or(variables, "NEURON_RT_VALIDATE_HASH", false);
   if (!validate) return tl::unexpected(validate.error());
   configuration.validate_hash = *validate;
+  const Result<bool> shared = flag_or(variables, "NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false);
+  if (!shared) return tl::unexpected(shared.error());
+  configuration.shared_weights = *shared;
+  const Result<std::uint32_t> dump = number_or(variables, "NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", 0);
+  if (!dump) return tl::unexpected(dump.error());
+  configuration.dump_inputs_on = *dump;
   return configuration;
 }
 

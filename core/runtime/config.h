@@ -11,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/collectives/settings.h"
 #include "core/common/error.h"
+#include "core/observe/inspect.h"
 #include "core/observe/log.h"
 
 namespace opennrt {
@@ -48,7 +50,11 @@ struct Configuration {
   std::string backend;                    ///< OPENNRT_BACKEND; empty: not chosen
   std::vector<std::string> backend_path;  ///< OPENNRT_BACKEND_PATH: folders searched before the library's own
   CoreRequest cores;
+  std::uint32_t max_inflight = 0;  ///< executions queued per core by nrt_execute; 0: it waits for their end
   observe::Settings log;
+  observe::inspect::Environment inspect;  ///< NEURON_RT_INSPECT_*
+  collectives::Settings collectives;
+  std::uint64_t debug_stream_events = 0;  ///< that the debug stream of a core holds
   std::vector<Remark> remarks;
 
   /// `mxnet`: NRT_FRAMEWORK_TYPE_MXNET called (B7). kInvalidArgument names variable, value and what was expected.
@@ -64,6 +70,8 @@ inline constexpr std::uint64_t kNoTimeout = INT64_MAX;
 struct ModelConfiguration {
   std::uint64_t timeout_ns = 0;  ///< of one inference; kNoTimeout: none
   bool validate_hash = false;
+  bool shared_weights = false;       ///< constants that are equal are once on a device
+  std::uint32_t dump_inputs_on = 0;  ///< NRT_STATUS of executions whose inputs are dumped; 0: none
   static Result<ModelConfiguration> parse(const Variables& variables);
 };
 

@@ -18,7 +18,19 @@
 
 namespace opennrt {
 
-enum class HandleKind : std::uintptr_t { kModel = 0x1, kTensor = 0x2, kTensorSet = 0x3 };
+enum class HandleKind : std::uintptr_t {
+  kModel = 0x1,
+  kTensor = 0x2,
+  kTensorSet = 0x3,
+  kErrorTracker = 0x4,
+  kCollective = 0x5,
+  kSendRecvComm = 0x6,
+  kSendRecvRequest = 0x7,
+  kTraceConfig = 0x8,
+  kTraceFetchOptions = 0x9,
+  kProfileOptions = 0xa,
+  kInspectConfig = 0xb
+};
 
 /// The live objects of one kind. Thread-safe.
 template <typename T>

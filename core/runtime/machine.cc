@@ -8,17 +8,21 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <numeric>
 #include <system_error>
 
 #include "core/isa/inf1.h"
 #include "core/observe/log.h"
 #include "core/runtime/paths.h"
+#include "core/runtime/proc.h"
 
 namespace opennrt {
 namespace {
 
 constexpr const char* kFirstNeuronDevice = "/dev/neuron0";
 constexpr const char* kAllocateFunction = "nrt_allocate_neuron_cores";  // as the SDK's documentation shows the line
+
+constexpr const char* kRuntime1 = "neuron-rtd";  // the daemon of Neuron Runtime 1.x
 
 using observe::Component;
 using observe::Level;
@@ -115,38 +119,70 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
                       machine->backend_->name(), count, OPENNRT_MAX_DEVICES);
   }
   numbers.resize(count);
+  // Requirement B10: a container to which some devices in between are not given.
+  for (std::uint32_t i = 1; i < count; ++i) {
+    if (numbers[i] == numbers[i - 1] + 1) continue;
+    const std::string line = fmt::format("Neuron cores are not contiguous: device {} is followed by {}, expected {}",
+                                         numbers[i - 1], numbers[i], numbers[i - 1] + 1);
+    observe::write(Component::kNrt, Level::kError, kAllocateFunction, line);
+    return make_error(ErrorCode::kInvalidArgument, "no NeuronCores can be used with such a gap between devices");
+  }
+  machine->device_numbers_ = std::move(numbers);
   if (detail == Detail::kCoreCount && api.core_holder != nullptr) {
-    // No device has more than four cores (umd refuses others): when the last one that there can be is there, all are.
-    const std::uint32_t most = count * inf1::kCoresPerDevice;
+    // No device has more than four cores (umd refuses others), numbered like the driver's (device * 4 + core): when
+    // the last one that there can be is there, all are.
+    const std::uint32_t first = machine->device_numbers_.front() * inf1::kCoresPerDevice;
+    const std::uint32_t end = first + count * inf1::kCoresPerDevice;
     opennrt_core_holder_t holder{};
-    if (most <= OPENNRT_MAX_CORES && api.core_holder(machine->backend_->handle(), most - 1, &holder) == 0) {
-      machine->total_cores_ = most;
+    if (end <= OPENNRT_MAX_CORES && api.core_holder(machine->backend_->handle(), end - 1, &holder) == 0) {
+      for (std::uint32_t core = first; core < end; ++core) machine->core_numbers_.push_back(core);
       return machine;
     }
   }
-  if (const Status opened = machine->open_devices(numbers); !opened) return tl::unexpected(opened.error());
+  if (const Status opened = machine->open_devices(); !opened) return tl::unexpected(opened.error());
   return machine;
 }
 
-Status Machine::open_devices(const std::vector<std::uint32_t>& numbers) {
-  for (const std::uint32_t number : numbers) {
+Status Machine::open_devices() {
+  std::vector<std::uint32_t> found;
+  for (const std::uint32_t number : device_numbers_) {
     auto device = umd::Device::open(backend_, number);
     if (!device) return tl::unexpected(device.error());
     const opennrt_device_info_t& info = (*device)->info();
-    if (!cores_.empty() && info.first_core != cores_.back().machine_number + 1) {
-      return make_error(ErrorCode::kInvalidArgument,
-                        "Neuron cores are not contiguous: device {} begins with nc{}, expected nc{}", number,
-                        info.first_core, cores_.back().machine_number + 1);
-    }
     if (info.first_core > OPENNRT_MAX_CORES - info.core_count) {
       return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number,
                         info.core_count, info.first_core, OPENNRT_MAX_CORES);
     }
-    for (std::uint32_t c = 0; c < info.core_count; ++c) cores_.push_back({*device, c, info.first_core + c});
+    for (std::uint32_t c = 0; c < info.core_count; ++c) {
+      cores_.push_back({*device, c, info.first_core + c});
+      found.push_back(info.first_core + c);
+    }
     devices_.push_back(std::move(*device));
   }
-  total_cores_ = static_cast<std::uint32_t>(cores_.size());
+  if (core_numbers_.empty()) {
+    core_numbers_.resize(found.size());
+    std::iota(core_numbers_.begin(), core_numbers_.end(), found.front());
+  }
+  if (found != core_numbers_) {
+    return make_error(ErrorCode::kInternal, "backend {} numbers its NeuronCores {}, expected {}", backend_->name(),
+                      fmt::join(found, ","), fmt::join(core_numbers_, ","));
+  }
   return {};
+}
+
+void Machine::warn_of_runtime_1() const {
+  // A clock of its own is what simulated devices have; neuron-rtd has no hold on those.
+  if (devices_.front()->info().virtual_time) return;
+  const std::vector<int> daemons = processes_named(kRuntime1);
+  static std::atomic<bool> told{false};
+  if (daemons.empty() || told.exchange(true)) return;
+  std::string pids;
+  for (const int pid : daemons) pids += fmt::format("{}{}", pids.empty() ? "" : ", ", pid);
+  observe::write_notice(
+      Component::kNrt, "nrt_init",
+      fmt::format("{} (Neuron Runtime 1.x) is running as pid {}: what the two do together is undefined. "
+                  "Please stop it, for example by: sudo systemctl stop {}",
+                  kRuntime1, pids, kRuntime1));
 }
 
 Machine::~Machine() {
@@ -167,7 +203,7 @@ std::string Machine::instance_type() const {
 }
 
 Result<std::uint32_t> Machine::count(const CoreRequest& request) const {
-  const std::uint32_t total = total_cores_;
+  const std::uint32_t total = total_cores();
   switch (request.kind) {
     case CoreRequest::Kind::kAll:
       return total;
@@ -194,8 +230,7 @@ std::string Machine::holders(std::uint32_t first, std::uint32_t last) const {
   std::map<std::int32_t, Held> by_pid;
   for (std::uint32_t i = first; i <= last; ++i) {
     opennrt_core_holder_t holder{};
-    if (backend_->api().core_holder(backend_->handle(), cores_[i].machine_number, &holder) != 0 || holder.pid == 0)
-      continue;
+    if (backend_->api().core_holder(backend_->handle(), core_numbers_[i], &holder) != 0 || holder.pid == 0) continue;
     Held& held = by_pid[holder.pid];
     held.command.assign(holder.command, strnlen(holder.command, sizeof(holder.command)));
     held.cores += fmt::format("{}nc{}", held.cores.empty() ? "" : ",", i);
@@ -209,7 +244,7 @@ std::string Machine::holders(std::uint32_t first, std::uint32_t last) const {
 Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   const Result<std::uint32_t> wanted = count(request);
   if (!wanted) return tl::unexpected(wanted.error());
-  const auto total = static_cast<std::uint32_t>(cores_.size());
+  const auto total = total_cores();
   const bool range = request.kind != CoreRequest::Kind::kAny;
   const std::uint32_t first = request.kind == CoreRequest::Kind::kRange ? request.first : 0;
   const std::uint32_t last = request.kind == CoreRequest::Kind::kRange ? request.last : total - 1;
@@ -217,27 +252,33 @@ Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   opennrt_core_map_t taken{};
   std::uint32_t available = total;
   int error = 0;
-  if (*wanted > total) {
+  umd::Backend::take_error_text();
+  if (backend_->api().cores_reserve != nullptr) {
+    error = backend_->api().cores_reserve(backend_->handle(), *wanted, core_numbers_[first], core_numbers_[last],
+                                          &taken, &available);
+  } else if (*wanted > total) {
     error = -EBUSY;
-  } else if (backend_->api().cores_reserve == nullptr) {
-    for (std::uint32_t i = first; i < first + *wanted; ++i) set_bit(taken, cores_[i].machine_number);
   } else {
-    error = backend_->api().cores_reserve(backend_->handle(), *wanted, cores_[first].machine_number,
-                                          cores_[last].machine_number, &taken, &available);
+    for (std::uint32_t i = first; i < first + *wanted; ++i) set_bit(taken, core_numbers_[i]);
   }
   if (error == -EBUSY) {
     const std::string requested = range ? fmt::format("nc{}-nc{}", first, last) : std::to_string(*wanted);
     const std::string line = fmt::format("NeuronCore(s) not available - Requested:{} Available:{}{}", requested,
                                          available, holders(first, last));
     observe::write(Component::kNrt, Level::kError, kAllocateFunction, line);
-    return make_error(ErrorCode::kResource, "{}", line);
+    return make_error(ErrorCode::kResource, "the NeuronCores that were asked for are not to be had");
   }
   if (error != 0) {
+    const std::string text = umd::Backend::take_error_text();
     return make_error(ErrorCode::kDeviceGone, "backend {} cannot reserve {} NeuronCores: {}", backend_->name(), *wanted,
-                      std::strerror(-error));
+                      text.empty() ? std::strerror(-error) : text);
   }
   holds_cores_ = true;
   reserved_ = taken;
+  if (devices_.empty()) {
+    if (const Status opened = open_devices(); !opened) return tl::unexpected(opened.error());
+  }
+  warn_of_runtime_1();
   std::vector<Core> mine;
   for (const Core& core : cores_) {
     if (has_bit(taken, core.machine_number)) mine.push_back(core);

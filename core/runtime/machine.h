@@ -35,9 +35,8 @@ Result<BackendChoice> choose_backend(const Configuration& configuration, bool ne
 class Machine {
  public:
   /// kCoreCount: no device is opened if the backend can say without how many cores there are; then only total_cores(),
-  /// count(),
-  /// backend() and configuration() mean something. A simulator is not built for that, and so the process may fork
-  /// afterwards.
+  /// count(), reserve(), backend() and configuration() mean something. A simulator is not built for that, and so the
+  /// process may fork afterwards.
   enum class Detail { kCoreCount, kDevices };
   static Result<std::unique_ptr<Machine>> open(Configuration configuration, Detail detail = Detail::kDevices);
   ~Machine();
@@ -48,18 +47,20 @@ class Machine {
   const umd::Backend& backend() const { return *backend_; }
   const std::vector<std::shared_ptr<umd::Device>>& devices() const { return devices_; }
   const std::vector<Core>& cores() const { return cores_; }  ///< all that this process can see, ascending
-  std::uint32_t total_cores() const { return total_cores_; }
+  std::uint32_t total_cores() const { return static_cast<std::uint32_t>(core_numbers_.size()); }
   std::string instance_type() const;
 
   /// Takes cores for this process (requirements B1 to B6). kResource with the documented line when they are not free,
-  /// kInvalidArgument when the machine does not have them. The destructor gives them back.
+  /// kInvalidArgument when the machine does not have them. The destructor gives them back. Opens the devices if they are
+  /// not open: whoever gets no cores has touched none.
   Result<std::vector<Core>> reserve(const CoreRequest& request);
   /// How many cores a request means on this machine.
   Result<std::uint32_t> count(const CoreRequest& request) const;
 
  private:
   Machine() = default;
-  Status open_devices(const std::vector<std::uint32_t>& numbers);
+  Status open_devices();
+  void warn_of_runtime_1() const;  ///< requirement D5
   std::string holders(std::uint32_t first, std::uint32_t last) const;
   static void host_log(void* context, opennrt_log_level_t level, const char* function, const char* text);
   static bool host_log_enabled(void* context, opennrt_log_level_t level);
@@ -70,7 +71,8 @@ class Machine {
   std::shared_ptr<umd::Backend> backend_;
   std::vector<std::shared_ptr<umd::Device>> devices_;
   std::vector<Core> cores_;
-  std::uint32_t total_cores_ = 0;
+  std::vector<std::uint32_t> device_numbers_;  ///< as the backend numbers them, contiguous
+  std::vector<std::uint32_t> core_numbers_;    ///< within the machine, of all cores that this process can see
   opennrt_core_map_t reserved_{};
   bool holds_cores_ = false;
 };

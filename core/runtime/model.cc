@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/runtime/model.h"
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
-#include "core/observe/log.h"
+#include "core/runtime/input_dump.h"
 
 namespace opennrt {
 namespace {
-
-using observe::Component;
-using observe::Level;
 
 const char* kind_word(neff::TensorKind kind) {
   return kind == neff::TensorKind::kInput ? "input" : "output";
@@ -31,33 +29,29 @@ bool outputs_match_inputs(const std::vector<neff::TensorInfo>& tensors) {
 }  // namespace
 
 Result<std::shared_ptr<Model>> Model::load(const neff::Neff& neff, const std::vector<Placement>& placements,
-                                           const ModelConfiguration& configuration) {
-  const neff::Subgraph& subgraph = neff.subgraphs.front();
+                                           const ModelConfiguration& configuration, umd::SharedConstants* shared) {
+  auto plan = Plan::make(neff);
+  if (!plan) return tl::unexpected(plan.error());
   std::shared_ptr<Model> model(new Model);
-  model->name_ = neff.header.name.empty() ? subgraph.name : neff.header.name;
-  model->tensors_ = subgraph.tensors;
-  model->feeds_back_ = outputs_match_inputs(subgraph.tensors);
+  model->plan_ = *plan;
+  model->cores_per_replica_ = static_cast<std::uint32_t>(neff.subgraphs.size());
+  model->feeds_back_ = outputs_match_inputs(model->plan_->tensors);
   model->timeout_ns_ = configuration.timeout_ns;
-  for (const Placement& placement : placements) {
-    auto program = umd::Program::load(placement.core.device, placement.core.device_core, subgraph);
-    if (!program) {
-      observe::log(Component::kNmgr, Level::kError, "stage_kelf_models",
-                   "Failed to stage graph: {} to NeuronCore {}: {}", subgraph.name, placement.vnc,
-                   program.error().message);
-      return tl::unexpected(program.error());
-    }
-    auto replica = std::make_unique<Replica>();
-    replica->program = std::move(*program);
-    model->vncs_.push_back(placement.vnc);
-    model->replicas_.push_back(std::move(replica));
+  model->dump_inputs_on_ = configuration.dump_inputs_on;
+  for (std::span<const Placement> rest(placements); !rest.empty(); rest = rest.subspan(neff.subgraphs.size())) {
+    auto replica = Pipeline::load(neff, *plan, rest.first(neff.subgraphs.size()), shared);
+    if (!replica) return tl::unexpected(replica.error());
+    model->vncs_.push_back((*replica)->vnc());
+    model->replicas_.push_back(std::move(*replica));
   }
+  for (const Placement& placement : placements) model->cores_.push_back(placement.vnc);
   return model;
 }
 
 Result<std::vector<Model::Bound>> Model::bind(const TensorSet& set, neff::TensorKind kind) const {
   std::vector<Bound> bounds;
-  bounds.reserve(tensors_.size());
-  for (const neff::TensorInfo& info : tensors_) {
+  bounds.reserve(tensors().size());
+  for (const neff::TensorInfo& info : tensors()) {
     if (info.kind != kind) continue;
     const TensorSet::Entry entry = set.find(info.name);
     if (entry.handle == nullptr) {
@@ -95,15 +89,19 @@ Result<std::vector<Model::Bound>> Model::bind(const TensorSet& set, neff::Tensor
   return bounds;
 }
 
-Result<Model::Replica*> Model::choose(std::span<const Bound> inputs, std::span<const Bound> outputs) {
+Result<Pipeline*> Model::choose(std::span<const Bound> inputs, std::span<const Bound> outputs,
+                                std::optional<std::uint32_t> vnc) {
+  if (vnc.has_value() && std::find(vncs_.begin(), vncs_.end(), *vnc) == vncs_.end())
+    return make_error(ErrorCode::kInvalidArgument, "model \"{}\" is not loaded on nc{}", name(), *vnc);
   const Bound* elsewhere = nullptr;
-  Replica* best = nullptr;
+  Pipeline* best = nullptr;
   const std::size_t begin = next_.fetch_add(1, std::memory_order_relaxed);
   for (std::size_t i = 0; i < replicas_.size(); ++i) {
-    Replica& replica = *replicas_[(begin + i) % replicas_.size()];
+    const std::size_t index = (begin + i) % replicas_.size();
+    if (vnc.has_value() && vncs_[index] != *vnc) continue;
+    Pipeline& replica = *replicas_[index];
     const auto reaches = [&](const Bound& bound) {
-      if (bound.binding.memory == nullptr || &bound.binding.memory->device() == replica.program->device().get())
-        return true;
+      if (bound.binding.memory == nullptr || replica.uses(bound.binding.memory->device())) return true;
       elsewhere = &bound;
       return false;
     };
@@ -120,7 +118,7 @@ Result<Model::Replica*> Model::choose(std::span<const Bound> inputs, std::span<c
                     "{} tensor \"{}\" is on Neuron Device {}, expected one on the device that runs the "
                     "model, {}",
                     kind_word(elsewhere->info->kind), elsewhere->info->name,
-                    elsewhere->binding.memory->device().number(), replicas_.front()->program->device()->number());
+                    elsewhere->binding.memory->device().number(), replicas_.front()->first_device());
 }
 
 Status Model::feed_back(const std::vector<Bound>& outputs, std::vector<std::vector<std::byte>>& fed,
@@ -141,23 +139,29 @@ Status Model::feed_back(const std::vector<Bound>& outputs, std::vector<std::vect
   return {};
 }
 
-void Model::report_failure(const Replica& replica, const umd::ExecutionReport& report) const {
-  observe::log(Component::kTdrv, Level::kError, "exec_consume_infer_status_notifications", "{}", report.message);
-  observe::log(Component::kNmgr, Level::kError, "dlr_infer",
-               "Inference of model \"{}\" on Neuron Device {} NC {} failed", name_, replica.program->device()->number(),
-               replica.program->core());
-}
-
-Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const TensorSet& output_set, int repeat) {
+Status Model::check(const TensorSet& input_set, const TensorSet& output_set, std::optional<std::uint32_t> vnc) {
   const std::shared_lock lock(gate_);
-  if (replicas_.empty()) return make_error(ErrorCode::kInvalidHandle, "model \"{}\" has been unloaded", name_);
+  if (replicas_.empty()) return make_error(ErrorCode::kInvalidHandle, "model \"{}\" has been unloaded", name());
   const auto inputs = bind(input_set, neff::TensorKind::kInput);
   if (!inputs) return tl::unexpected(inputs.error());
   const auto outputs = bind(output_set, neff::TensorKind::kOutput);
   if (!outputs) return tl::unexpected(outputs.error());
-  const Result<Replica*> chosen = choose(*inputs, *outputs);
+  const Result<Pipeline*> chosen = choose(*inputs, *outputs, vnc);
   if (!chosen) return tl::unexpected(chosen.error());
-  Replica& replica = **chosen;
+  return {};
+}
+
+Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const TensorSet& output_set, int repeat,
+                                            std::optional<std::uint32_t> vnc) {
+  const std::shared_lock lock(gate_);
+  if (replicas_.empty()) return make_error(ErrorCode::kInvalidHandle, "model \"{}\" has been unloaded", name());
+  const auto inputs = bind(input_set, neff::TensorKind::kInput);
+  if (!inputs) return tl::unexpected(inputs.error());
+  const auto outputs = bind(output_set, neff::TensorKind::kOutput);
+  if (!outputs) return tl::unexpected(outputs.error());
+  const Result<Pipeline*> chosen = choose(*inputs, *outputs, vnc);
+  if (!chosen) return tl::unexpected(chosen.error());
+  Pipeline& replica = **chosen;
 
   std::vector<umd::Binding> in, out;
   in.reserve(inputs->size());
@@ -179,12 +183,12 @@ Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const Te
     if (i > 0 && feeds_back_) {
       if (const Status done = feed_back(*outputs, fed, in); !done) return tl::unexpected(done.error());
     }
-    auto report = replica.program->execute(in, out, timeout_ns_);
+    auto report = replica.execute(in, out, timeout_ns_);
     if (!report) return report;
     total.outcome = report->outcome;
     total.message = std::move(report->message);
     total.device_ns += report->device_ns;
-    if (total.outcome != umd::Outcome::kCompleted) report_failure(replica, total);
+    dump_inputs_on_error(dump_inputs_on_, total.outcome, name(), in, tensors());
     const bool written = total.outcome == umd::Outcome::kCompleted ||
                          total.outcome == umd::Outcome::kCompletedWithNumericalError ||
                          total.outcome == umd::Outcome::kCompletedWithError;
@@ -197,7 +201,7 @@ Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const Te
 }
 
 void Model::unload() {
-  std::vector<std::unique_ptr<Replica>> gone;
+  std::vector<std::unique_ptr<Pipeline>> gone;
   const std::unique_lock lock(gate_);
   gone.swap(replicas_);
 }

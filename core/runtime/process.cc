@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "core/observe/inspect.h"
 #include "core/observe/log.h"
 
 namespace opennrt {
@@ -69,6 +70,10 @@ Status Process::open(bool mxnet, bool* again) {
     if (!runtime) return tl::unexpected(runtime.error());
     runtime_ = std::move(*runtime);
     state_.store(State::kOpen, std::memory_order_release);
+    if (const auto& inspect = runtime_->machine().configuration().inspect; inspect.enable) {
+      if (const Status begun = observe::inspect::begin(inspect.options, true); !begun)
+        observe::log(Component::kNrt, Level::kWarn, "nrt_init", "NEURON_RT_INSPECT_ENABLE: {}", begun.error().message);
+    }
     // Registered after the backend has been loaded, and so run before that one's static objects are destroyed.
     static std::once_flag registered;
     std::call_once(registered, [] { std::atexit(&Process::at_exit); });
@@ -78,7 +83,15 @@ Status Process::open(bool mxnet, bool* again) {
 
 void Process::close() {
   State expected = State::kOpen;
+  if (ExecutionUnits::on_worker()) {
+    observe::log(Component::kNrt, Level::kError, "nrt_close",
+                 "called from a callback of the library, which it would have to wait for; nothing is closed");
+    return;
+  }
   if (!state_.compare_exchange_strong(expected, State::kClosing, std::memory_order_acq_rel)) return;
+  runtime_->communicator().interrupt();  // nobody waits for other ranks any more
+  // Before the gate is shut: a callback that is running may call in. Nobody but who won above touches runtime_ now.
+  runtime_->units().close();
   const std::unique_lock alone(gate_);
   close_inside();
 }
@@ -88,16 +101,23 @@ void Process::close_inside() {
   for (const std::shared_ptr<Tensor>& tensor : tensors.all()) {
     if (const TensorView view = tensor->view(); view.storage != nullptr) view.storage->release();
   }
+  collectives.take_all();
+  channels.take_all();
+  transfers.take_all();
+  if (const Status written = observe::inspect::end_with_runtime(); !written)
+    observe::log(Component::kNrt, Level::kError, "nrt_close", "{}", written.error().message);
   runtime_.reset();
   state_.store(State::kClosed, std::memory_order_release);
 }
 
 void Process::at_exit() {
   Process* process = process_of_pid.load(std::memory_order_acquire);
-  if (process == nullptr || process->pid_ != getpid()) return;
+  if (process == nullptr || process->pid_ != getpid() || ExecutionUnits::on_worker()) return;
   State expected = State::kOpen;
   if (!process->state_.compare_exchange_strong(expected, State::kClosing, std::memory_order_acq_rel)) return;
   const auto deadline = std::chrono::steady_clock::now() + kExitPatience;
+  process->runtime_->communicator().interrupt();
+  if (!process->runtime_->units().close_until(deadline)) return;
   std::unique_lock alone(process->gate_, std::defer_lock);
   while (!alone.try_lock()) {
     if (std::chrono::steady_clock::now() >= deadline) return;

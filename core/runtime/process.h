@@ -10,6 +10,8 @@
 #include <unordered_set>
 
 #include "core/common/error.h"
+#include "core/runtime/collective.h"
+#include "core/runtime/execution_unit.h"
 #include "core/runtime/handles.h"
 #include "core/runtime/model.h"
 #include "core/runtime/runtime.h"
@@ -69,6 +71,10 @@ class Process {
   HandleTable<Model> models{HandleKind::kModel, "model"};
   HandleTable<Tensor> tensors{HandleKind::kTensor, "tensor"};
   HandleTable<TensorSet> tensor_sets{HandleKind::kTensorSet, "tensor set"};
+  HandleTable<ErrorTracker> error_trackers{HandleKind::kErrorTracker, "error tracker"};
+  HandleTable<Collective> collectives{HandleKind::kCollective, "collective context"};
+  HandleTable<collectives::Channel> channels{HandleKind::kSendRecvComm, "communicator"};
+  HandleTable<collectives::Transfer> transfers{HandleKind::kSendRecvRequest, "request"};
 
   /// Blocks of nrt_get_model_tensor_info.
   void remember_info(void* block);

@@ -11,8 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "core/collectives/communicator.h"
+#include "core/collectives/sendrecv.h"
 #include "core/common/error.h"
+#include "core/runtime/async.h"
 #include "core/runtime/config.h"
+#include "core/runtime/execution_unit.h"
 #include "core/runtime/machine.h"
 #include "core/runtime/model.h"
 #include "core/runtime/tensor.h"
@@ -27,6 +31,10 @@ class Runtime {
 
   const Machine& machine() const { return *machine_; }
   const std::vector<Core>& cores() const { return cores_; }  ///< index = vnc
+  ExecutionUnits& units() const { return *units_; }
+  AsyncMode& async() const { return *async_; }
+  collectives::Communicator& communicator() const { return *communicator_; }
+  collectives::SendRecv& sendrecv() const { return *sendrecv_; }
   /// kInvalidArgument with the range when there is no such core.
   Result<Core> core(std::int64_t vnc, const char* what) const;
 
@@ -39,7 +47,7 @@ class Runtime {
 
  private:
   Runtime() = default;
-  Result<std::vector<Placement>> place(std::int32_t vnc, std::uint32_t replicas);
+  Result<std::vector<Placement>> place(std::int32_t vnc, std::uint32_t replicas, std::uint32_t cores_per_replica);
   void forget(std::span<const std::uint32_t> vncs);
   void log_information() const;
 
@@ -47,6 +55,11 @@ class Runtime {
   std::vector<Core> cores_;
   std::mutex mutex_;
   std::vector<std::uint32_t> loads_;  ///< models per core
+  umd::SharedConstants shared_constants_;
+  std::unique_ptr<ExecutionUnits> units_;
+  std::unique_ptr<AsyncMode> async_;
+  std::unique_ptr<collectives::Communicator> communicator_;
+  std::unique_ptr<collectives::SendRecv> sendrecv_;
 };
 
 }  // namespace opennrt

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "core/observe/trace.h"
+
 namespace opennrt {
 namespace {
 
@@ -87,9 +89,15 @@ void Tensor::attach(void* buffer, std::uint64_t bytes) {
   std::swap(view_, next);
 }
 
+void Tensor::trace_subject(const TensorView& view, std::uint64_t bytes) const {
+  observe::trace::note({observe::trace::Subject::Kind::kTensor, view.storage == nullptr ? -1 : view.storage->vnc(),
+                        name_, reinterpret_cast<std::uintptr_t>(this), bytes});
+}
+
 Result<TensorView> Tensor::checked(std::uint64_t offset, const void* buffer, std::uint64_t size,
                                    const char* what) const {
   TensorView now = view();
+  if (observe::trace::on()) trace_subject(now, size);
   if (now.storage == nullptr) {
     return make_error(ErrorCode::kInvalidArgument, "{} of tensor {}: it is empty, expected one with storage", what,
                       display(name_));
@@ -150,8 +158,9 @@ Status Tensor::set(std::uint64_t offset, int value, std::uint64_t size) {
   return {};
 }
 
-Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset,
-                    std::uint64_t size) {
+Result<std::pair<TensorView, TensorView>> Tensor::checked_copy(const Tensor& from, std::uint64_t from_offset,
+                                                               const Tensor& to, std::uint64_t to_offset,
+                                                               std::uint64_t size) {
   const auto source = from.checked(from_offset, &from, size, "copy");
   if (!source) return tl::unexpected(source.error());
   const auto target = to.checked(to_offset, &to, size, "copy");
@@ -170,15 +179,32 @@ Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, s
                       "separate ones",
                       source->offset, target->offset, size);
   }
+  return std::pair(*source, *target);
+}
+
+Status Tensor::check_copy(const Tensor& from, std::uint64_t from_offset, const Tensor& to, std::uint64_t to_offset,
+                          std::uint64_t size) {
+  const auto views = checked_copy(from, from_offset, to, to_offset, size);
+  if (!views) return tl::unexpected(views.error());
+  return {};
+}
+
+Status Tensor::copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset,
+                    std::uint64_t size) {
+  const auto views = checked_copy(from, from_offset, to, to_offset, size);
+  if (!views) return tl::unexpected(views.error());
   if (size == 0) return {};
+  const auto& [source, target] = *views;
+  const auto source_memory = source.storage->device_memory();
+  const auto target_memory = target.storage->device_memory();
   if (source_memory != nullptr && target_memory != nullptr) {
-    return target_memory->device().copy(*source_memory, source->offset, *target_memory, target->offset, size);
+    return target_memory->device().copy(*source_memory, source.offset, *target_memory, target.offset, size);
   }
   if (source_memory != nullptr)
-    return source_memory->read(source->offset, target->storage->host().subspan(target->offset, size));
+    return source_memory->read(source.offset, target.storage->host().subspan(target.offset, size));
   if (target_memory != nullptr)
-    return target_memory->write(target->offset, source->storage->host().subspan(source->offset, size));
-  std::memmove(target->storage->host().data() + target->offset, source->storage->host().data() + source->offset, size);
+    return target_memory->write(target.offset, source.storage->host().subspan(source.offset, size));
+  std::memmove(target.storage->host().data() + target.offset, source.storage->host().data() + source.offset, size);
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "core/common/error.h"
 #include "core/runtime/machine.h"
@@ -73,6 +74,9 @@ class Tensor {
   Status read(void* buffer, std::uint64_t offset, std::uint64_t size) const;
   Status write(const void* buffer, std::uint64_t offset, std::uint64_t size);
   Status set(std::uint64_t offset, int value, std::uint64_t size);
+  /// What copy() would refuse.
+  static Status check_copy(const Tensor& from, std::uint64_t from_offset, const Tensor& to, std::uint64_t to_offset,
+                           std::uint64_t size);
   static Status copy(const Tensor& from, std::uint64_t from_offset, Tensor& to, std::uint64_t to_offset,
                      std::uint64_t size);
 
@@ -82,8 +86,14 @@ class Tensor {
   /// Waits at most `limit` for the count; whether it was reached.
   bool wait_completions(std::uint64_t expected, std::chrono::microseconds limit) const;
 
+  /// Tells the system trace that the call is about this tensor.
+  void trace_subject(const TensorView& view, std::uint64_t bytes) const;
+
  private:
   Result<TensorView> checked(std::uint64_t offset, const void* buffer, std::uint64_t size, const char* what) const;
+  static Result<std::pair<TensorView, TensorView>> checked_copy(const Tensor& from, std::uint64_t from_offset,
+                                                                const Tensor& to, std::uint64_t to_offset,
+                                                                std::uint64_t size);
   const std::string name_;
   mutable std::mutex mutex_;
   mutable std::condition_variable completed_;

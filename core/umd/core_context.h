@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/umd/fifo_semaphore.h"
@@ -48,7 +49,19 @@ class CoreContext {
   /// Takes what is in the queues and throws it away: between inferences nothing is expected there.
   void drop_notifications();
 
+  /// Trace notifications of the three engines from now on. A failure changes nothing else.
+  Status start_trace(std::uint32_t bytes_per_engine = kTraceQueueBytes);
+  using Traced = std::array<std::vector<inf1::chosen::Notification>, isa::kEngines>;
+  /// Ends it and hands out what came; empty when it was not on. What did not fit the queues is missing.
+  Traced stop_trace();
+  /// Remembers which model runs now; returns the one before, 0 for none.
+  std::uint64_t ran(std::uint64_t model) { return std::exchange(last_model_, model); }
+
  private:
+  // 65536 entries; they are taken out while the inference runs.
+  static constexpr std::uint32_t kTraceQueueBytes = 1024 * 1024;
+  static constexpr std::size_t kFirstTraceQueue = isa::kEngines + 1;
+
   struct Queue {
     opennrt_nq_type_t type = OPENNRT_NQ_NOTIFY;
     std::uint32_t engine = 0;
@@ -68,7 +81,9 @@ class CoreContext {
 
   Device& device_;
   std::uint32_t core_;
-  std::array<Queue, isa::kEngines + 1> queues_{};
+  std::array<Queue, kFirstTraceQueue + isa::kEngines> queues_{};  ///< notify, error, and while it is on trace
+  Traced traced_;
+  std::uint64_t last_model_ = 0;
   std::uint64_t seen_ = 0;  ///< entries of all queues since they were made
   std::string unrecoverable_;
 };

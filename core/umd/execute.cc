@@ -126,7 +126,7 @@ Status LoadedProgram::bind(Slot& slot, const std::vector<const Binding*>& bindin
                (receive ? ring.receive : ring.transmit)->handle(), offset, static_cast<const void*>(bytes.data()),
                last[side] - first[side] + 1, receive ? OPENNRT_QUEUE_RX : OPENNRT_QUEUE_TX);
       if (result != 0) {
-        slot.bound.assign(slot.bound.size(), 0);  // what the rings hold is not known any more
+        slot.bound.assign(slot.bound.size(), Slot::kUnbound);  // what the rings hold is not known any more
         ring.written = false;
         return driver_error(result, "dma_write_descriptors", device_->number());
       }
@@ -136,7 +136,7 @@ Status LoadedProgram::bind(Slot& slot, const std::vector<const Binding*>& bindin
   return {};
 }
 
-Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns) {
+Result<ExecutionReport> LoadedProgram::run(Slot& slot, const std::vector<const Binding*>& bindings, const Run& how) {
   FifoSemaphore::Hold turn(context_.order);
   ExecutionReport report;
   if (const std::string& why = context_.unrecoverable(); !why.empty()) {
@@ -149,8 +149,10 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
   int result = call(api.dma_queue_init, device_->handle(), static_cast<const opennrt_queue_init_t*>(slot.inits.data()),
                     static_cast<std::uint32_t>(slot.inits.size()));
   if (result != 0) return driver_error(result, "dma_queue_init", device_->number());
+  InferenceWatch watch(context_, *device_, how.id);
   const std::uint64_t start = device_->clock_ns();
-  const std::uint64_t deadline = timeout_ns > UINT64_MAX - start ? UINT64_MAX : start + timeout_ns;
+  const std::uint64_t left = how.timeout_ns - std::min(how.spent_ns, how.timeout_ns);
+  const std::uint64_t deadline = left > UINT64_MAX - start ? UINT64_MAX : start + left;
   for (const QueuePlan& feed : feeds_) {
     result =
         call(api.dma_queue_start, device_->handle(), feed.engine, feed.queue, feed.image.count(), feed.image.count());
@@ -160,7 +162,7 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
     }
   }
   auto ending =
-      context_.wait_for_end(end_value_, timeout_ns, deadline,
+      context_.wait_for_end(end_value_, how.timeout_ns, deadline,
                             [this](std::uint32_t engine, std::uint32_t queue) { return queue_name(engine, queue); });
   if (!ending) {
     (void)context_.recover();
@@ -172,6 +174,9 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
   std::uint64_t began = start;
   if (call(api.work_started, device_->handle(), core_, &began) != 0 || began < start) began = start;
   report.device_ns = ending->last_end_ns > began ? ending->last_end_ns - began : 0;
+  // A hang lasts to its deadline, also where the device's clock need not go there because nothing can happen before.
+  if (report.outcome == Outcome::kTimeout && left < std::uint64_t{INT64_MAX}) report.device_ns = left;
+  watch.finish(report, began, [this] { return text(); });
   if (ending->needs_recovery) {
     if (auto status = context_.recover(); !status) report.message += "; " + status.error().message;
     return report;
@@ -179,21 +184,44 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, std::uint64_t timeout_ns)
   // A program must leave its semaphores at 0 (core/neff/README.md). Reading them costs 32 register reads, so only the first
   // inference pays, and one that was found wanting pays always: the next program on the core must find them 0.
   if (!first_done_ || leaves_semaphores_) {
-    auto left = context_.clear_semaphores();
-    if (!left) return tl::unexpected(left.error());
+    auto found = context_.clear_semaphores();
+    if (!found) return tl::unexpected(found.error());
     first_done_ = true;
-    leaves_semaphores_ = leaves_semaphores_ || !left->empty();
-    if (!left->empty()) {
+    leaves_semaphores_ = leaves_semaphores_ || !found->empty();
+    if (!found->empty()) {
       if (report.outcome == Outcome::kCompleted) report.outcome = Outcome::kCompletedWithError;
       report.message += fmt::format("{}{} at the end of the inference on Neuron Device {} NC {}, expected 0",
-                                    report.message.empty() ? "" : "; ", *left, device_->number(), core_);
+                                    report.message.empty() ? "" : "; ", *found, device_->number(), core_);
     }
+  }
+  if (how.completed && outputs_are_there(report.outcome)) {
+    running_slot_ = &slot;
+    running_bindings_ = &bindings;
+    how.completed();
+    running_slot_ = nullptr;
+    running_bindings_ = nullptr;
   }
   return report;
 }
 
+Status LoadedProgram::read_variable(std::string_view name, std::span<std::byte> to) {
+  const auto found = readable_.find(name);
+  if (found == readable_.end() || running_slot_ == nullptr)
+    return make_error(ErrorCode::kInvalidArgument, "'{}' is not a debug variable of an inference that has completed",
+                      name);
+  const Readable& readable = found->second;
+  if (to.size() > readable.bytes)
+    return make_error(ErrorCode::kInvalidArgument, "{} bytes of variable '{}' are asked for, expected at most {}",
+                      to.size(), name, readable.bytes);
+  if (!readable.tensor) return scratchpad_->read(readable.offset, to);
+  const Binding& binding = *(*running_bindings_)[*readable.tensor];
+  if (binding.memory) return binding.memory->read(binding.memory_offset, to);
+  std::memcpy(to.data(), running_slot_->staging[*readable.tensor]->host(), to.size());
+  return {};
+}
+
 Result<ExecutionReport> LoadedProgram::execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
-                                               std::uint64_t timeout_ns) {
+                                               const Run& how) {
   try {
     auto bindings = match(inputs, outputs);
     if (!bindings) return tl::unexpected(bindings.error());
@@ -202,7 +230,7 @@ Result<ExecutionReport> LoadedProgram::execute(std::span<const Binding> inputs, 
     if (!slot) return tl::unexpected(slot.error());
     auto report = [&]() -> Result<ExecutionReport> {
       if (auto status = bind(**slot, *bindings); !status) return tl::unexpected(status.error());
-      return run(**slot, timeout_ns);
+      return run(**slot, *bindings, how);
     }();
     if (report && outputs_are_there(report->outcome))
       for (std::size_t i = 0; i < tensors_.size(); ++i)

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <new>
 #include <unordered_map>
+#include <utility>
 
 #include "core/common/bytes.h"
 #include "core/isa/table.h"
@@ -81,12 +82,12 @@ Status check_isa(const neff::Subgraph& subgraph, const Device& device) {
 }  // namespace
 
 Result<std::unique_ptr<Program>> Program::load(std::shared_ptr<Device> device, std::uint32_t core,
-                                               const neff::Subgraph& subgraph) {
+                                               const neff::Subgraph& subgraph, SharedConstants* shared) {
   try {
     auto context = device->core_context(core);
     if (!context) return tl::unexpected(context.error());
     auto program = std::make_unique<LoadedProgram>(std::move(device), core, **context);
-    if (auto status = program->build(subgraph); !status) return tl::unexpected(status.error());
+    if (auto status = program->build(subgraph, shared); !status) return tl::unexpected(status.error());
     return program;
   } catch (const std::bad_alloc&) {
     return make_error(ErrorCode::kResource, "no memory to load subgraph '{}'", subgraph.name);
@@ -102,7 +103,7 @@ Program::MemoryUse LoadedProgram::memory_use() const {
           ring_bytes_};
 }
 
-Status LoadedProgram::build(const neff::Subgraph& subgraph) {
+Status LoadedProgram::build(const neff::Subgraph& subgraph, SharedConstants* shared) {
   if (auto status = check_isa(subgraph, *device_); !status) return status;
   for (const neff::QueueSet& set : subgraph.queues)
     if (set.pinned)
@@ -110,7 +111,7 @@ Status LoadedProgram::build(const neff::Subgraph& subgraph) {
                         "subgraph '{}': queue set '{}' has pinned = true: the state buffer is shared by programs, data "
                         "cannot be pinned to it",
                         subgraph.name, set.name);
-  if (auto status = place_variables(subgraph); !status) return status;
+  if (auto status = place_variables(subgraph, shared); !status) return status;
   // The place of the constant 1 is needed by descriptors, so code memory comes before they are made.
   std::uint64_t code_bytes = kOneBlockBytes;
   for (const auto& engine : subgraph.engines) code_bytes += engine.instructions.size() + isa::kInstructionBytes;
@@ -127,7 +128,7 @@ Status LoadedProgram::build(const neff::Subgraph& subgraph) {
   return {};
 }
 
-Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
+Status LoadedProgram::place_variables(const neff::Subgraph& subgraph, SharedConstants* shared) {
   for (const neff::TensorInfo& tensor : subgraph.tensors)
     tensors_.push_back({tensor.name, tensor.kind == neff::TensorKind::kOutput, tensor.bytes});
   std::unordered_map<std::string_view, std::uint32_t> index_of_tensor;
@@ -178,9 +179,7 @@ Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
     placement_.in_sbuf.push_back(in_sbuf);
   }
   if (constant_bytes > 0) {
-    auto memory = device_->allocate_device(constant_bytes, core_, OPENNRT_MEM_CONSTANTS_DEVICE, constant_alignment);
-    if (!memory) return tl::unexpected(memory.error());
-    constants_ = std::move(*memory);
+    if (auto status = place_constants(subgraph, constant_bytes, constant_alignment, shared); !status) return status;
   }
   if (scratch_bytes > 0) {
     auto memory = device_->allocate_device(scratch_bytes, core_, OPENNRT_MEM_SCRATCHPAD_DEVICE, scratch_alignment);
@@ -188,16 +187,45 @@ Status LoadedProgram::place_variables(const neff::Subgraph& subgraph) {
     scratchpad_ = std::move(*memory);
   }
   for (std::size_t i = 0; i < subgraph.variables.size(); ++i) {
-    const neff::Variable& variable = subgraph.variables[i];
     Place& place = placement_.variables[i];
-    if (variable.type == neff::VariableType::kFile) {
-      if (auto status = constants_->write(place.address, variable.data); !status)
-        return with_context(status.error(), "constant '" + variable.name + "'");
-      place.address += constants_->device_address();
-    } else if (variable.type == neff::VariableType::kTmpBuf) {
-      place.address += scratchpad_->device_address();
-    }
+    if (subgraph.variables[i].type == neff::VariableType::kFile) place.address += constants_->device_address();
+    if (subgraph.variables[i].type == neff::VariableType::kTmpBuf) place.address += scratchpad_->device_address();
   }
+  for (const neff::DebugTensor& debug : subgraph.debug_tensors) {
+    const neff::Variable& variable = subgraph.variables[debug.variable];
+    Readable& readable = readable_[variable.name];
+    readable.bytes = variable.size;
+    if (variable.type == neff::VariableType::kTmpBuf)
+      readable.offset = placement_.variables[debug.variable].address - scratchpad_->device_address();
+    else
+      readable.tensor = placement_.variables[debug.variable].tensor;
+  }
+  return {};
+}
+
+/// `placement_` holds offsets of the constants. They are written one by one, or, when they are to be shared, looked for as one
+/// image.
+Status LoadedProgram::place_constants(const neff::Subgraph& subgraph, std::uint64_t bytes, std::uint64_t alignment,
+                                      SharedConstants* shared) {
+  std::vector<std::byte> image(shared != nullptr ? bytes : 0);
+  if (shared == nullptr) {
+    auto memory = device_->allocate_device(bytes, core_, OPENNRT_MEM_CONSTANTS_DEVICE, alignment);
+    if (!memory) return tl::unexpected(memory.error());
+    constants_ = std::move(*memory);
+  }
+  for (std::size_t i = 0; i < subgraph.variables.size(); ++i) {
+    const neff::Variable& variable = subgraph.variables[i];
+    if (variable.type != neff::VariableType::kFile) continue;
+    const std::uint64_t offset = placement_.variables[i].address;
+    if (shared != nullptr)
+      std::copy(variable.data.begin(), variable.data.end(), image.begin() + static_cast<std::ptrdiff_t>(offset));
+    else if (auto status = constants_->write(offset, variable.data); !status)
+      return with_context(status.error(), "constant '" + variable.name + "'");
+  }
+  if (shared == nullptr) return {};
+  auto memory = shared->get(*device_, core_, image, alignment);
+  if (!memory) return tl::unexpected(memory.error());
+  constants_ = std::move(*memory);
   return {};
 }
 
@@ -336,6 +364,7 @@ Status LoadedProgram::plan_instructions(const neff::Subgraph& subgraph) {
     if (!encoded) return tl::unexpected(encoded.error());
     code.insert(code.end(), encoded->begin(), encoded->end());
 
+    instructions_[e] = (code.size() - start) / isa::kInstructionBytes;
     QueuePlan& feed = feeds_[e];
     feed.engine = core_ * inf1::kDmaEnginesPerCore + static_cast<std::uint32_t>(e);
     feed.queue = kFeedQueue;
@@ -346,6 +375,23 @@ Status LoadedProgram::plan_instructions(const neff::Subgraph& subgraph) {
                      inf1::kDescFirst | inf1::kDescLast);
   }
   return code_->write(0, code);
+}
+
+const ProgramText& LoadedProgram::text() {
+  std::uint64_t at = kOneBlockBytes;
+  for (std::size_t e = 0; e < isa::kEngines; ++e) {
+    std::vector<std::byte> code(instructions_[e] * isa::kInstructionBytes);
+    const std::uint64_t from = std::exchange(at, at + code.size());
+    if (text_[e] != nullptr || !code_->read(from, code)) continue;
+    auto lines = std::make_shared<std::vector<std::string>>();
+    for (std::size_t i = 0; i < instructions_[e]; ++i) {
+      const auto bytes = std::span(code).subspan(i * isa::kInstructionBytes).first<isa::kInstructionBytes>();
+      const auto instruction = isa::decode(bytes);
+      lines->push_back(instruction ? isa::disassemble(*instruction) : "? " + instruction.error().message);
+    }
+    text_[e] = std::move(lines);
+  }
+  return text_;
 }
 
 Result<Ring> LoadedProgram::make_ring(const QueuePlan& plan, bool in_host_memory) {
@@ -395,7 +441,7 @@ Status LoadedProgram::write_fixed_rings() {
 Result<std::unique_ptr<Slot>> LoadedProgram::make_slot() {
   auto slot = std::make_unique<Slot>();
   slot->staging.resize(tensors_.size());
-  slot->bound.assign(tensors_.size(), 0);
+  slot->bound.assign(tensors_.size(), Slot::kUnbound);
   for (const Ring& ring : fixed_rings_) slot->inits.push_back(ring.init);
   for (const QueuePlan& queue : queues_) {
     if (!queue.bound()) continue;

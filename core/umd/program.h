@@ -7,12 +7,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/umd/core_context.h"
 #include "core/umd/descriptors.h"
 #include "core/umd/umd.h"
+#include "core/umd/watch.h"
 
 namespace opennrt::umd {
 
@@ -34,8 +36,9 @@ struct Ring {
 /// What an inference that is being prepared, runs or is being finished has for itself: the next one is staged while this one
 /// runs.
 struct Slot {
+  static constexpr std::uint64_t kUnbound = UINT64_MAX;  ///< no address; 0 is one: device memory begins there
   std::vector<std::shared_ptr<Memory>> staging;  ///< per tensor; made when it is first bound to a buffer of the process
-  std::vector<std::uint64_t> bound;              ///< per tensor: the device address in the rings, 0 before the first
+  std::vector<std::uint64_t> bound;              ///< per tensor: the device address in the rings, or kUnbound
   std::vector<RingImage> images;                 ///< of the bound queues, in their order
   std::vector<Ring> rings;
   std::vector<opennrt_queue_init_t> inits;  ///< of all queues of the program
@@ -51,8 +54,10 @@ class LoadedProgram final : public Program {
  public:
   LoadedProgram(std::shared_ptr<Device> device, std::uint32_t core, CoreContext& context);
 
+  using Program::execute;
   Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
-                                  std::uint64_t timeout_ns) override;
+                                  const Run& run) override;
+  Status read_variable(std::string_view name, std::span<std::byte> to) override;
   std::uint32_t core() const override { return core_; }
   const std::shared_ptr<Device>& device() const override { return device_; }
   MemoryUse memory_use() const override;
@@ -60,11 +65,13 @@ class LoadedProgram final : public Program {
   /// Instructions as the device reads them: a block of 64 bytes, then the streams of pe, act and pool. For tests that damage them.
   Memory& code() { return *code_; }
   /// Builds everything from `subgraph`. Called once, before the program is handed out.
-  Status build(const neff::Subgraph& subgraph);
+  Status build(const neff::Subgraph& subgraph, SharedConstants* shared);
 
  private:
   // load.cc
-  Status place_variables(const neff::Subgraph& subgraph);
+  Status place_variables(const neff::Subgraph& subgraph, SharedConstants* shared);
+  Status place_constants(const neff::Subgraph& subgraph, std::uint64_t bytes, std::uint64_t alignment,
+                         SharedConstants* shared);
   Status plan_queues(const neff::Subgraph& subgraph);
   Status plan_instructions(const neff::Subgraph& subgraph);
   Status write_fixed_rings();
@@ -75,8 +82,10 @@ class LoadedProgram final : public Program {
   Result<std::unique_ptr<Slot>> take_slot();
   void give_slot(std::unique_ptr<Slot> slot);
   Status bind(Slot& slot, const std::vector<const Binding*>& bindings);
-  Result<ExecutionReport> run(Slot& slot, std::uint64_t timeout_ns);
+  Result<ExecutionReport> run(Slot& slot, const std::vector<const Binding*>& bindings, const Run& how);
   std::string queue_name(std::uint32_t engine, std::uint32_t queue) const;
+  /// Disassembled when first asked for; under context_.order.
+  const ProgramText& text();
 
   std::shared_ptr<Device> device_;
   std::uint32_t core_;
@@ -94,9 +103,21 @@ class LoadedProgram final : public Program {
     std::uint32_t descriptors;
   };
   std::array<std::vector<Group>, isa::kEngines> groups_;
+  std::array<std::size_t, isa::kEngines> instructions_{};  ///< of each engine, the end notification included
+  ProgramText text_;
   std::array<QueuePlan, isa::kEngines> feeds_;  ///< queues that feed instructions
   std::vector<Ring> fixed_rings_;
   std::uint64_t ring_bytes_ = 0;  ///< of fixed rings and of the slots' (under slots_mutex_)
+
+  /// Where debug variables are found (read_variable).
+  struct Readable {
+    std::uint64_t offset = 0, bytes = 0;  ///< in the scratchpad, or
+    std::optional<std::size_t> tensor;    ///< an output
+  };
+  std::map<std::string, Readable, std::less<>> readable_;
+  /// The inference that has the core; under context_.order.
+  const Slot* running_slot_ = nullptr;
+  const std::vector<const Binding*>* running_bindings_ = nullptr;
 
   FifoSemaphore slots_;
   mutable std::mutex slots_mutex_;

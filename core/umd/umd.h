@@ -8,16 +8,20 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "core/common/error.h"
 #include "core/isa/inf1.h"
 #include "core/neff/neff.h"
+#include "core/observe/profile.h"
 
 namespace opennrt::umd {
 
@@ -115,7 +119,7 @@ class Device : public std::enable_shared_from_this<Device> {
   std::array<std::unique_ptr<CoreContext>, inf1::kCoresPerDevice> contexts_;
 };
 
-/// How an inference ended. core/api/status.cc maps it to NRT_STATUS.
+/// How an inference ended. core/runtime/outcome.h maps it to NRT_STATUS.
 enum class Outcome {
   kCompleted,
   kCompletedWithNumericalError,  ///< a NaN was produced; outputs are there
@@ -144,18 +148,52 @@ struct Binding {
   std::span<std::byte> host;  ///< a buffer of the process (never written for inputs)
 };
 
+/// How an inference is to run.
+struct Run {
+  std::uint64_t timeout_ns = 0;
+  std::uint64_t spent_ns = 0;  ///< of the timeout, by earlier steps of the same inference
+  /// Called after a complete inference (outputs are there), before the next one can get on the core: what it reads with
+  /// Program::read_variable is of this inference. May be empty.
+  std::function<void()> completed;
+  /// What the inference is part of, for traces and profiles; nullptr: nobody will ask. Alive until the end.
+  const observe::profile::ProgramId* id = nullptr;
+};
+
+/// Constants in device memory by what is in them, for programs that may share them (NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS).
+/// Keeps nothing alive: the memory goes with the last program that has it. Thread-safe.
+class SharedConstants {
+ public:
+  /// Memory of `device` with `image` in it: one that is there already, or a new one, accounted to `core`.
+  Result<std::shared_ptr<Memory>> get(Device& device, std::uint32_t core, std::span<const std::byte> image,
+                                      std::uint64_t alignment);
+
+ private:
+  using Digest = std::array<std::byte, 32>;
+  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, Digest>;  ///< device, bytes, alignment, SHA-256
+  std::mutex mutex_;
+  std::map<Key, std::weak_ptr<Memory>> known_;
+};
+
 /// One subgraph loaded on one core: constants and instructions in DRAM, DMA rings built. execute() may be called from any
 /// thread; inferences on the same core run one after another, in the order in which they got in.
 class Program {
  public:
   /// `core`: the device's own number. On failure everything allocated is freed again.
+  /// `shared`: where its constants are looked for first; nullptr: it has a copy of its own.
   static Result<std::unique_ptr<Program>> load(std::shared_ptr<Device> device, std::uint32_t core,
-                                               const neff::Subgraph& subgraph);
+                                               const neff::Subgraph& subgraph, SharedConstants* shared = nullptr);
   virtual ~Program() = default;
   /// Bindings cover every input and output of the subgraph, once, with at least their size (the runtime has checked). An Error
   /// is a failure to get it started (driver, bindings); how it ran is in the report.
   virtual Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
-                                          std::uint64_t timeout_ns) = 0;
+                                          const Run& run) = 0;
+  Result<ExecutionReport> execute(std::span<const Binding> inputs, std::span<const Binding> outputs,
+                                  std::uint64_t timeout_ns) {
+    return execute(inputs, outputs, Run{timeout_ns, 0, {}});
+  }
+  /// The front of a tmp-buf or output variable, as the inference left it that is calling Run::completed: only from there.
+  /// kInvalidArgument: there is no such variable, or it is smaller.
+  virtual Status read_variable(std::string_view name, std::span<std::byte> to) = 0;
   virtual std::uint32_t core() const = 0;
   virtual const std::shared_ptr<Device>& device() const = 0;
   /// Device memory this program holds, in bytes, by kind.

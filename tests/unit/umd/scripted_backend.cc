@@ -46,7 +46,7 @@ struct opennrt_device {
   opennrt_mem_t next = 1;
   std::uint64_t used = 0, now = 1000;
   std::map<std::pair<std::uint32_t, std::uint32_t>, opennrt_queue_init_t> queues;  // by engine, queue
-  std::array<std::array<Nq, 4>, 4> nq{};                                           // by core; notify 0..2, error 3
+  std::array<std::array<Nq, 7>, 4> nq{};  // by core; notify 0..2, error 3, trace 4..6
   std::array<std::uint64_t, 4> entries{};
   std::array<int, 4> started{};
   std::array<std::array<std::uint32_t, 32>, 4> semaphores{};
@@ -263,20 +263,23 @@ int event_get(opennrt_device_t*, std::uint32_t, std::uint32_t, std::uint32_t* va
   return 0;
 }
 
+std::size_t nq_index(opennrt_nq_type_t type, std::uint32_t engine) {
+  return type == OPENNRT_NQ_ERROR ? 3 : type == OPENNRT_NQ_TRACE ? 4 + engine : engine;
+}
 int nq_init(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint32_t bytes,
             opennrt_nq_t* queue) {
   opennrt_mem_params_t params{bytes, 4096, true, 0, 0, core, OPENNRT_MEM_NOTIFICATION_HOST};
-  Nq& nq = d->nq[core][type == OPENNRT_NQ_ERROR ? 3 : engine];
+  Nq& nq = d->nq[core][nq_index(type, engine)];
   if (int result = mem_alloc(d, &params, &nq.memory); result != 0) return result;
   nq.written = 0;
-  d->entries[core] = 0;
+  if (type != OPENNRT_NQ_TRACE) d->entries[core] = 0;
   void* address = nullptr;
   mem_map(d, nq.memory, &address);
   *queue = {nq.memory, address, bytes};
   return 0;
 }
 int nq_destroy(opennrt_device_t* d, std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine) {
-  return mem_free(d, d->nq[core][type == OPENNRT_NQ_ERROR ? 3 : engine].memory);
+  return mem_free(d, d->nq[core][nq_index(type, engine)].memory);
 }
 int nq_consume(opennrt_device_t*, std::uint32_t, opennrt_nq_type_t, std::uint32_t, std::uint64_t) {
   return 0;

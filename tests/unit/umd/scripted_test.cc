@@ -104,6 +104,25 @@ TEST_P(UmdScripted, givenEachErrorNotificationWhenExecutedThenItsOutcomeAndMessa
   }
 }
 
+TEST_P(UmdScripted, givenAFullTraceQueueWhenAnInferenceIsProfiledThenItIsNoFailure) {
+  open("e");
+  run();
+  // The script's overflow says value 7: type 0, trace.
+  script("qe");
+  const observe::profile::ProgramId id{1, 1, 1, "m", "sg00"};
+  const umd::Run how{kTimeout, 0, {}, &id};
+  std::vector<float> in(8, 1.0f), out(8);
+  const std::vector bound_in{test::host_binding("in", in)}, bound_out{test::host_binding("out", out)};
+  ASSERT_TRUE(observe::profile::continuous_start());
+  auto report = program_->execute(bound_in, bound_out, how);
+  EXPECT_TRUE(observe::profile::continuous_stop());
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->outcome, Outcome::kCompleted) << report->message;
+  report = program_->execute(bound_in, bound_out, how);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::kNotificationOverflow) << "without a trace queue nobody may lose entries";
+}
+
 TEST_P(UmdScripted, givenADmaAbortWhenExecutedThenTheQueueIsNamed) {
   open("a");
   auto report = run();  // engine 1 queue 2 is none of this program's

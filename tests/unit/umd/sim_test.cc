@@ -183,6 +183,7 @@ TEST_F(UmdSim, givenAHangWhenExecutedThenTheTimeoutComesAtOnceAndTheCoreIsUsable
     auto report = execute(*hangs, {host_binding("in", in)}, {host_binding("out", out)});
     auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
     EXPECT_EQ(report.outcome, Outcome::kTimeout) << report.message;
+    EXPECT_EQ(report.device_ns, kTimeout) << "it lasted to its deadline";
     EXPECT_THAT(report.message, HasSubstr("inference timeout (30000 ms) on Neuron Device 0 NC 1"));
     EXPECT_THAT(report.message, HasSubstr("(end:0) of pe"));
     EXPECT_THAT(report.message, HasSubstr("21"));  // what the backend says names the semaphore
