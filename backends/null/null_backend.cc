@@ -152,12 +152,14 @@ int cores_reserve(opennrt_backend_t* backend, uint32_t count, uint32_t first, ui
     *taken = {};
     *available = 0;
     std::uint64_t found = 0;
-    for (std::uint32_t core = first; core <= last && *available < count; ++core) {
-      if ((b.taken >> core & 1) != 0) continue;
-      found |= std::uint64_t{1} << core;
-      ++*available;
+    std::uint32_t run = 0;
+    for (std::uint32_t core = first; core <= last && run < count; ++core) {
+      const bool busy = (b.taken >> core & 1) != 0;
+      found = busy ? 0 : found | std::uint64_t{1} << core;
+      run = busy ? 0 : run + 1;
+      *available = std::max(*available, run);
     }
-    if (*available < count) return -EBUSY;
+    if (run < count) return -EBUSY;
     b.taken |= found;
     taken->bits[0] = found;
     return 0;

@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -27,6 +29,29 @@ int to_errno(ErrorCode code) {
       return -ENOMEM;
     default:
       return -EIO;
+  }
+}
+
+/// All devices, or those of a list such as "0,2": what a container sees is not all of the instance.
+Result<std::vector<std::uint32_t>> visible_devices(const std::string& text, std::uint32_t devices) {
+  std::vector<std::uint32_t> visible;
+  if (text.empty()) {
+    for (std::uint32_t number = 0; number < devices; ++number) visible.push_back(number);
+    return visible;
+  }
+  for (const char *at = text.data(), *end = at + text.size();; ++at) {
+    std::uint32_t number = 0;
+    const auto [rest, error] = std::from_chars(at, end, number);
+    if (error != std::errc{} || (rest != end && *rest != ',') || number >= devices ||
+        (!visible.empty() && number <= visible.back())) {
+      return make_error(ErrorCode::kInvalidArgument,
+                        "OPENNRT_SIM_DEVICES is '{}', expected increasing numbers of devices of this instance, 0 to "
+                        "{}, separated by commas",
+                        text, devices - 1);
+    }
+    visible.push_back(number);
+    at = rest;
+    if (at == end) return visible;
   }
 }
 
@@ -65,6 +90,9 @@ Result<Config> Config::read(const opennrt_host_t& host) {
   }
   config.machine.instance = chip->instance;
   config.devices = chip->devices;
+  auto visible = visible_devices(value("OPENNRT_SIM_DEVICES"), config.devices);
+  if (!visible) return tl::unexpected<Error>(visible.error());
+  config.visible = std::move(*visible);
   return config;
 }
 
@@ -79,7 +107,7 @@ Backend::~Backend() = default;
 
 int Backend::device_open(std::uint32_t number, Device*& device) {
   device = nullptr;
-  if (number >= config_.devices) return -ENODEV;
+  if (!std::binary_search(config_.visible.begin(), config_.visible.end(), number)) return -ENODEV;
   const std::lock_guard guard(mutex_);
   if (!platform_) {
     if (const pid_t built = machine_pid.load(); built != 0 && built != ::getpid()) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "backends/sim/core_locks.h"
 #include "backends/sim/device.h"
@@ -24,6 +25,7 @@ struct Config {
   sim::MachineConfig machine;
   bool deterministic = false;
   std::string runtime_dir;
+  std::vector<std::uint32_t> visible;  ///< device numbers, ascending
   std::uint32_t devices = 0, cores_per_device = inf1::kCoresPerDevice;
 
   static Result<Config> read(const opennrt_host_t& host);

@@ -8,44 +8,34 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 namespace opennrt::driver {
 namespace {
 
-/// The byte that whoever looks for several free cores holds for that moment, so that two searchers do not each take
-/// half of
-/// what both need. A process that is stopped there must not stop the others: after kGateWait they search without it,
-/// which can
-/// only make them give up too early, never share a core.
-constexpr off_t kGateByte = off_t{1} << 20;
-constexpr auto kGateWait = std::chrono::seconds(5);
-constexpr auto kGatePoll = std::chrono::microseconds(200);
-
 std::string errno_text(int error) {
   return std::generic_category().message(error);
 }
 
-struct flock record(short type, off_t byte) {
+struct flock record(short type, std::uint32_t first, std::uint32_t count) {
   struct flock lock {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
-  lock.l_start = byte;
-  lock.l_len = 1;
+  lock.l_start = first;
+  lock.l_len = count;
   return lock;
 }
 
-/// 0, or errno: EAGAIN when another process has it.
-int set_lock(int fd, short type, off_t byte) {
-  struct flock lock = record(type, byte);
+/// All of the run or none of it, at once: the kernel takes a range of bytes in one step. 0, or errno: EAGAIN when
+/// another process has one of them.
+int set_lock(int fd, short type, std::uint32_t first, std::uint32_t count) {
+  struct flock lock = record(type, first, count);
   while (::fcntl(fd, F_SETLK, &lock) != 0) {
     if (errno == EINTR) continue;
     return errno == EACCES ? EAGAIN : errno;
@@ -63,28 +53,68 @@ void clear(opennrt_core_map_t& map, std::uint32_t core) {
   map.bits[core / 64] &= ~(std::uint64_t{1} << (core % 64));
 }
 
-Status check_dir(const std::string& path) {
+/// A descriptor that closes itself. Never for a lock file: see CoreLocks.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+bool owned_dir(const std::string& path) {
   struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) {
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == ::geteuid();
+}
+
+/// Where the folder is. A parent that belongs to somebody else is passed over: XDG_RUNTIME_DIR often survives sudo, and
+/// a folder of root's in a user's would lock that user out.
+std::string place_of_runtime_dir(const std::string& chosen) {
+  if (!chosen.empty()) return chosen;
+  const std::string user = std::to_string(::geteuid());
+  const char* xdg = std::getenv("XDG_RUNTIME_DIR");
+  if (xdg != nullptr && xdg[0] == '/' && owned_dir(xdg)) return std::string(xdg) + "/opennrt";
+  if (owned_dir("/run/user/" + user)) return "/run/user/" + user + "/opennrt";
+  return "/tmp/opennrt-" + user;
+}
+
+/// Makes the folder if it is not there and opens it. What is checked is what was opened, whatever happens to the path
+/// meanwhile.
+Result<Descriptor> open_dir(const std::string& path) {
+  constexpr const char* kAdvice = "remove it, or set OPENNRT_RUNTIME_DIR to a folder of this user";
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return make_error(ErrorCode::kInvalidArgument, "runtime folder {}: cannot create it: {}", path, errno_text(errno));
+  }
+  Descriptor dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status {};
+  if (dir.get() < 0) {
+    const int error = errno;
+    if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
+      return make_error(ErrorCode::kInvalidArgument,
+                        "runtime folder {} is a symbolic link, expected a folder of this user; {}", path, kAdvice);
+    }
+    return make_error(ErrorCode::kInvalidArgument, "runtime folder {}: cannot open it: {}; {}", path, errno_text(error),
+                      kAdvice);
+  }
+  if (::fstat(dir.get(), &status) != 0) {
     return make_error(ErrorCode::kInvalidArgument, "runtime folder {}: {}", path, errno_text(errno));
   }
-  if (S_ISLNK(status.st_mode)) {
-    return make_error(ErrorCode::kInvalidArgument,
-                      "runtime folder {} is a symbolic link, expected a folder of this user", path);
-  }
-  if (!S_ISDIR(status.st_mode)) {
-    return make_error(ErrorCode::kInvalidArgument, "runtime folder {} is not a folder", path);
-  }
   if (status.st_uid != ::geteuid()) {
-    return make_error(ErrorCode::kInvalidArgument, "runtime folder {} belongs to user {}, expected user {}", path,
-                      status.st_uid, ::geteuid());
+    return make_error(ErrorCode::kInvalidArgument, "runtime folder {} belongs to user {}, expected user {}; {}", path,
+                      status.st_uid, ::geteuid(), kAdvice);
   }
   if ((status.st_mode & 022) != 0) {
     return make_error(ErrorCode::kInvalidArgument,
-                      "runtime folder {} has mode {:o}, expected it not to be writable for others", path,
+                      "runtime folder {} has mode {:o}, expected it not to be writable for others; chmod go-w it", path,
                       status.st_mode & 07777);
   }
-  return {};
+  return dir;
 }
 
 std::string command_of(pid_t pid) {
@@ -112,23 +142,9 @@ void copy_text(char (&to)[64], const std::string& from) {
 }  // namespace
 
 Result<std::string> runtime_dir(const std::string& chosen) {
-  std::string path = chosen;
-  if (path.empty()) {
-    const std::string user = std::to_string(::geteuid());
-    const char* xdg = std::getenv("XDG_RUNTIME_DIR");
-    struct stat status {};
-    if (xdg != nullptr && xdg[0] == '/' && ::stat(xdg, &status) == 0 && S_ISDIR(status.st_mode)) {
-      path = std::string(xdg) + "/opennrt";
-    } else if (::stat(("/run/user/" + user).c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
-      path = "/run/user/" + user + "/opennrt";
-    } else {
-      path = "/tmp/opennrt-" + user;
-    }
-  }
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return make_error(ErrorCode::kInvalidArgument, "runtime folder {}: cannot create it: {}", path, errno_text(errno));
-  }
-  if (Status status = check_dir(path); !status) return tl::unexpected<Error>(status.error());
+  std::string path = place_of_runtime_dir(chosen);
+  const Result<Descriptor> dir = open_dir(path);
+  if (!dir) return tl::unexpected<Error>(dir.error());
   return path;
 }
 
@@ -174,33 +190,35 @@ CoreLocks::~CoreLocks() {
 }
 
 CoreLocks::Failure CoreLocks::open_file() {
-  Result<std::string> dir = runtime_dir(chosen_dir_);
+  const std::string place = place_of_runtime_dir(chosen_dir_);
+  const Result<Descriptor> dir = open_dir(place);
   if (!dir) return {EPERM, dir.error().message};
-  const std::string path = *dir + "/" + instance_ + ".cores";
+  const std::string name = instance_ + ".cores";
+  const std::string path = place + "/" + name;
   struct stat status {};
+  const auto look = [&] { return ::fstatat(dir->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0; };
   // Someone may have removed the folder while we ran (a session's end does): then whoever comes next locks a new file,
-  // and so
-  // must we.
-  if (file_ && ::lstat(path.c_str(), &status) == 0 && status.st_dev == file_->device && status.st_ino == file_->inode)
-    return {};
+  // and so must we.
+  if (file_ && look() && status.st_dev == file_->device && status.st_ino == file_->inode) return {};
 
   // What we own goes along to the file that replaces ours.
   auto adopt = [this](std::shared_ptr<File> file) {
+    const std::lock_guard guard(file->mutex);
     for (std::uint32_t core = 0; core < cores_; ++core) {
-      if (test(mine_, core) && set_lock(file->fd, F_WRLCK, core) == 0) set(file->taken, core);
+      if (test(mine_, core) && set_lock(file->fd, F_WRLCK, core, 1) == 0) set(file->taken, core);
     }
-    file_ = std::move(file);
+    file_ = file;
   };
   auto& table = FileTable<File>::of_process();
   const std::lock_guard guard(table.mutex);
   // Look before opening: a second descriptor of a file that we have locked must not even be closed again.
-  if (::lstat(path.c_str(), &status) == 0) {
+  if (look()) {
     if (auto known = table.files.find({status.st_dev, status.st_ino}); known != table.files.end()) {
       adopt(known->second);
       return {};
     }
   }
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd = ::openat(dir->get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) {
     const int error = errno;
     if (error == ELOOP) return {EPERM, fmt::format("lock file {} is a symbolic link; remove it", path)};
@@ -212,6 +230,7 @@ CoreLocks::Failure CoreLocks::open_file() {
     return {EPERM,
             fmt::format("lock file {} is not a regular file of user {} with one name; remove it", path, ::geteuid())};
   }
+  ::fchmod(fd, 0600);  // whatever the umask of who made it: the next process of this user must be able to open it
   auto file = std::make_shared<File>();
   file->path = path;
   file->fd = fd;
@@ -224,6 +243,7 @@ CoreLocks::Failure CoreLocks::open_file() {
 
 CoreLocks::Failure CoreLocks::reserve(std::uint32_t count, std::uint32_t first, std::uint32_t last,
                                       opennrt_core_map_t& taken, std::uint32_t& available) {
+  const std::lock_guard own(mutex_);
   taken = {};
   available = 0;
   if (count == 0 || first > last || last >= cores_) {
@@ -232,53 +252,52 @@ CoreLocks::Failure CoreLocks::reserve(std::uint32_t count, std::uint32_t first, 
   }
   if (Failure failure = open_file(); failure.error != 0) return failure;
   const std::lock_guard guard(file_->mutex);
-  const int fd = file_->fd;
-
-  bool gate = false;
-  for (const auto end = std::chrono::steady_clock::now() + kGateWait; std::chrono::steady_clock::now() < end;) {
-    const int error = set_lock(fd, F_WRLCK, kGateByte);
-    if (error == 0) {
-      gate = true;
-      break;
+  const auto broken = [&](int error) {
+    return Failure{EIO, fmt::format("lock file {}: cannot lock: {}", file_->path, errno_text(error))};
+  };
+  for (std::uint32_t core = first; count <= last - first + 1 && core <= last - count + 1;) {
+    const std::uint32_t end = core + count;
+    std::uint32_t ours = end;  // the last core of the run that this process has; the kernel would give it to us again
+    while (ours > core && !test(file_->taken, ours - 1)) --ours;
+    if (ours > core) {
+      core = ours;
+      continue;
     }
-    if (error != EAGAIN) return {EIO, fmt::format("lock file {}: cannot lock: {}", file_->path, errno_text(error))};
-    std::this_thread::sleep_for(kGatePoll);
-  }
-  std::uint32_t found = 0;
-  Failure failure;
-  for (std::uint32_t core = first; core <= last && found < count; ++core) {
-    if (test(file_->taken, core)) continue;
-    const int error = set_lock(fd, F_WRLCK, core);
+    const int error = set_lock(file_->fd, F_WRLCK, core, count);
     if (error == 0) {
-      set(taken, core);
-      ++found;
-    } else if (error != EAGAIN) {
-      failure = {EIO, fmt::format("lock file {}: cannot lock core {}: {}", file_->path, core, errno_text(error))};
-      break;
+      for (; core < end; ++core) {
+        set(taken, core);
+        set(file_->taken, core);
+        set(mine_, core);
+      }
+      available = count;
+      return {};
     }
+    if (error != EAGAIN) return broken(error);
+    struct flock other = record(F_WRLCK, core, count);
+    if (::fcntl(file_->fd, F_GETLK, &other) != 0) return broken(errno);
+    if (other.l_type == F_UNLCK) continue;  // free by now
+    if (other.l_len == 0) break;            // somebody locked the file to its end
+    core = static_cast<std::uint32_t>(other.l_start + other.l_len);
   }
-  available = found;
-  if (failure.error == 0 && found < count) failure.error = EBUSY;
+  // What there is, for the message: the longest run of free cores, as the driver's max_range.
+  std::uint32_t run = 0;
   for (std::uint32_t core = first; core <= last; ++core) {
-    if (!test(taken, core)) continue;
-    if (failure.error == 0) {
-      set(file_->taken, core);
-      set(mine_, core);
-    } else {
-      set_lock(fd, F_UNLCK, core);
-    }
+    struct flock other = record(F_WRLCK, core, 1);
+    const bool free = !test(file_->taken, core) && ::fcntl(file_->fd, F_GETLK, &other) == 0 && other.l_type == F_UNLCK;
+    run = free ? run + 1 : 0;
+    available = std::max(available, run);
   }
-  if (gate) set_lock(fd, F_UNLCK, kGateByte);
-  if (failure.error != 0) taken = {};
-  return failure;
+  return {EBUSY, ""};
 }
 
 CoreLocks::Failure CoreLocks::release(const opennrt_core_map_t& cores) {
+  const std::lock_guard own(mutex_);
   if (!file_) return {};
   const std::lock_guard guard(file_->mutex);
   for (std::uint32_t core = 0; core < cores_; ++core) {
     if (!test(cores, core) || !test(mine_, core)) continue;
-    set_lock(file_->fd, F_UNLCK, core);
+    set_lock(file_->fd, F_UNLCK, core, 1);
     clear(file_->taken, core);
     clear(mine_, core);
   }
@@ -286,6 +305,7 @@ CoreLocks::Failure CoreLocks::release(const opennrt_core_map_t& cores) {
 }
 
 CoreLocks::Failure CoreLocks::holder(std::uint32_t core, opennrt_core_holder_t& holder) {
+  const std::lock_guard own(mutex_);
   holder = {};
   if (core >= cores_) return {EINVAL, fmt::format("core {}, expected 0-{}", core, cores_ - 1)};
   if (Failure failure = open_file(); failure.error != 0) return failure;
@@ -294,7 +314,7 @@ CoreLocks::Failure CoreLocks::holder(std::uint32_t core, opennrt_core_holder_t& 
   if (test(file_->taken, core)) {
     pid = ::getpid();
   } else {
-    struct flock lock = record(F_WRLCK, core);
+    struct flock lock = record(F_WRLCK, core, 1);
     if (::fcntl(file_->fd, F_GETLK, &lock) != 0)
       return {EIO, fmt::format("lock file {}: {}", file_->path, errno_text(errno))};
     if (lock.l_type == F_UNLCK) return {};

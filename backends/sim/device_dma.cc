@@ -35,7 +35,7 @@ int Device::check_queue(std::uint32_t engine, std::uint32_t queue) const {
 
 void Device::ring(const Doorbell& doorbell) {
   Start& start = starts_[doorbell.engine / inf1::kDmaEnginesPerCore];
-  if (!start.open.exchange(true)) start.ns = platform_.machine->now_ns();
+  if (!start.open.exchange(true)) platform_.machine->post_now(start.ns);
   ring_doorbell(*platform_.machine, number_, doorbell);
 }
 

@@ -106,9 +106,9 @@ int version(opennrt_backend_t* backend, opennrt_driver_version_t* version) {
 int devices(opennrt_backend_t* backend, uint32_t* numbers, uint32_t* count) {
   return guarded(backend, [&](Backend& driver) {
     if (count == nullptr || (numbers == nullptr && *count != 0)) return -EINVAL;
-    const std::uint32_t there = driver.config().devices;
-    for (std::uint32_t i = 0; i < std::min(*count, there); ++i) numbers[i] = i;
-    *count = there;
+    const auto& visible = driver.config().visible;
+    std::copy_n(visible.begin(), std::min<std::size_t>(*count, visible.size()), numbers);
+    *count = static_cast<uint32_t>(visible.size());
     return 0;
   });
 }

@@ -193,8 +193,9 @@ typedef struct opennrt_backend_api {
   int (*device_info)(opennrt_device_t* device, opennrt_device_info_t* info);
 
   /* ---- cores: one process at a time (NEURON_IOCTL_CRWL_NC_RANGE_MARK). Machine-wide core numbers. ---- */
-  /** Takes `count` free cores whose numbers lie in [first, last]; exactly the range when it has `count` cores.
-     *  -EBUSY: not enough are free; *available says how many were. The cores are free again when the process ends in whatever way. */
+  /** Takes the first `count` consecutive free cores in [first, last]; exactly the range when it has `count` cores. All or none.
+     *  -EBUSY: there is no such run; *available is the length of the longest. The cores are free again when the process ends in
+     *  whatever way. */
   int (*cores_reserve)(opennrt_backend_t* backend, uint32_t count, uint32_t first, uint32_t last,
                        opennrt_core_map_t* taken, uint32_t* available);
   int (*cores_release)(opennrt_backend_t* backend, const opennrt_core_map_t* cores);

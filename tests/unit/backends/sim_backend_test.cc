@@ -104,6 +104,8 @@ TEST(SimBackend, givenAMalformedVariableThenOpenNamesItItsValueAndWhatWasExpecte
   const auto& api = plugin("sim");
   const std::pair<const char*, const char*> cases[] = {{"OPENNRT_SIM_INSTANCE", "inf2.xlarge"},
                                                        {"OPENNRT_SIM_DETERMINISTIC", "yes"},
+                                                       {"OPENNRT_SIM_DEVICES", "1"},
+                                                       {"OPENNRT_SIM_DEVICES", "0,"},
                                                        {"OPENNRT_RUNTIME_DIR", "relative/path"}};
   for (const auto& [name, value] : cases) {
     Host host;
