@@ -9,7 +9,9 @@
 
 namespace opennrt::sim {
 
+class Bus;
 class Sequencer;
+class Server;
 
 /// Who answers at a device address.
 enum class Place {
@@ -28,6 +30,10 @@ struct Target {
   Sequencer* sequencer = nullptr;
   std::uint32_t bar = 0;
   std::uint64_t offset = 0;
+  Bus* chip = nullptr;     ///< whose registers they are
+  Server* dram = nullptr;  ///< the channel as a shared resource
+  /// The link to the neighbour that has it, per direction; null when it is the chip's own.
+  Server *link_read = nullptr, *link_write = nullptr;
 };
 
 /// Address decoding of one chip. Simulation thread only.

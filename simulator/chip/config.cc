@@ -167,7 +167,18 @@ Result<ChipConfig> load_chip_config(const std::string& chips_dir, const std::str
   c.dram_ps_per_byte = ps_per_byte(in.number("dram", "channel_bandwidth", "GB/s", 0.001, 1e5));
   c.host_ps_per_byte = ps_per_byte(in.number("host_link", "bandwidth", "GB/s", 0.001, 1e5));
   c.host_latency_ps = in.integer("host_link", "latency", "ns", 0, 1e9) * 1000;
+  c.neighbour_ps_per_byte = ps_per_byte(in.number("neighbour_link", "bandwidth", "GB/s", 0.001, 1e5));
+  c.neighbour_latency_ps = in.integer("neighbour_link", "latency", "ns", 0, 1e9) * 1000;
+  c.pci_revision = static_cast<std::uint8_t>(in.integer("pci", "revision", "revision", 0, 255));
+  c.pci_bar4_bytes = in.integer("pci", "bar4_bytes", "B", 4096, 1u << 31);
+  if (in.ok() && (c.pci_bar4_bytes & (c.pci_bar4_bytes - 1)) != 0) {
+    in.fail(fmt::format("\"pci.bar4_bytes.value\" is {}, expected a power of two", c.pci_bar4_bytes));
+  }
   c.firmware_api_version = u32("firmware", "api_version", "version", 1, 65535);
+  c.serial_number = in.integer("firmware", "serial_number", "number", 0, 1e15);
+  c.mailbox_ps = in.integer("firmware", "mailbox_latency", "ns", 1, 1e9) * 1000;
+  c.device_reset_ps = in.integer("firmware", "device_reset_time", "ms", 1, 1e6) * 1'000'000'000;
+  c.core_reset_ps = in.integer("firmware", "core_reset_time", "ms", 1, 1e6) * 1'000'000'000;
   if (!in.ok()) return tl::unexpected(in.error());
   return c;
 }

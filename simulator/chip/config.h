@@ -25,10 +25,19 @@ struct ChipConfig {
   double dram_ps_per_byte = 0;  ///< of one channel
   double host_ps_per_byte = 0;  ///< of one direction
   std::uint64_t host_latency_ps = 0;
+  double neighbour_ps_per_byte = 0;  ///< of one direction of one link
+  std::uint64_t neighbour_latency_ps = 0;
+  std::uint8_t pci_revision = 0;
+  std::uint64_t pci_bar4_bytes = 0;
   std::uint32_t firmware_api_version = 0;
+  std::uint64_t serial_number = 0;  ///< of device 0
+  std::uint64_t mailbox_ps = 0, device_reset_ps = 0, core_reset_ps = 0;
 
   std::uint64_t cycles_to_ps(std::uint64_t cycles) const {
     return static_cast<std::uint64_t>(static_cast<double>(cycles) * 1000.0 / cost.clock_ghz + 0.5);
+  }
+  std::uint64_t ps_to_cycles(std::uint64_t ps) const {
+    return static_cast<std::uint64_t>(static_cast<double>(ps) * cost.clock_ghz / 1000.0 + 0.5);
   }
 };
 

@@ -8,12 +8,14 @@ namespace opennrt::sim {
 namespace {
 
 constexpr std::uint32_t kNobodyAnswers = 0xffff'ffff;
-constexpr std::uint64_t kApbBytes = 0x100'0000;  // BAR0: 16 MiB
 
 }  // namespace
 
 Device::Device(Context& context, std::uint32_t index)
-    : context_(context), index_(index), mailbox_([this](std::uint32_t core_map) { reset(core_map); }) {
+    : context_(context),
+      index_(index),
+      mailbox_(fmt::format("device{}_firmware", index).c_str(), context, *this, index,
+               [this](std::uint32_t core_map) { reset(core_map); }) {
   for (std::uint32_t c = 0; c < cores_.size(); ++c) cores_[c] = std::make_unique<Core>(context, *this, index, c);
   for (std::uint32_t e = 0; e < dma_.size(); ++e) {
     Core& core = *cores_[e / inf1::kDmaEnginesPerCore];
@@ -31,14 +33,33 @@ Status Device::power_on() {
   for (auto& core : cores_) {
     if (auto status = core->power_on(); !status) return status;
   }
-  mailbox_.power_on(context_.config.firmware_api_version);
+  mailbox_.power_on((east_ != nullptr ? inf1::kFwEastLink : 0) | (west_ != nullptr ? inf1::kFwWestLink : 0));
+  pci_.power_on(context_.config.pci_revision, context_.config.pci_bar4_bytes);
   return {};
+}
+
+void Device::connect(Device* east, Device* west) {
+  east_ = east;
+  west_ = west;
+}
+
+void Device::memory_error(MemoryKind memory, std::uint32_t channel, bool corrected) {
+  using enum inf1::chosen::ErrorNotification;
+  const bool sram = memory == MemoryKind::kSram;
+  channel %= inf1::kDramChannels;
+  mailbox_.count_memory_error(sram ? inf1::kFwEccSram : inf1::kFwEccDram + 4 * channel, corrected);
+  if (corrected) return;
+  for (auto& core : cores_) {
+    core->notifier().error(sram ? kSramUncorrectable : kDramUncorrectable, Notifier::kDmaSender, sram ? 0 : channel);
+  }
 }
 
 void Device::power_off() {
   for (auto& engine : dma_) engine->reset();
   for (auto& core : cores_) core->power_off();
   for (Mapping& channel : dram_) channel = {};
+  mailbox_.power_off();
+  east_ = west_ = nullptr;
   links_.reset();
   storage_.clear();
 }
@@ -52,40 +73,55 @@ void Device::reset(std::uint32_t core_map) {
   if (core_map != 0xffff'ffff) return;
   links_.reset();
   storage_.clear();
-  mailbox_.power_on(context_.config.firmware_api_version);
+  mailbox_.clear();
 }
 
 // ---- addresses as DMA has them ----
 
 Target Device::resolve(std::uint64_t address, std::uint64_t bytes) {
   Target target;
-  const std::uint64_t link = address & inf1::kWestBase;
+  const std::uint64_t link = address & inf1::kWestBase, rest = address & ~inf1::kWestBase;
+  if (link == 0) return local(rest, bytes);
   if (link == inf1::kHostBase) {
-    target.memory = context_.host.find(address & ~inf1::kHostBase, bytes);
+    target.memory = context_.host.find(rest, bytes);
     if (target.memory != nullptr) target.place = Place::kHost;
-    return target;
+  } else if (link == inf1::kEastBase && east_ != nullptr) {
+    target = east_->local(rest, bytes);
+    target.link_write = &links_.to_east;
+    target.link_read = &links_.from_east;
+  } else if (link == inf1::kWestBase && west_ != nullptr) {
+    target = west_->local(rest, bytes);
+    target.link_write = &west_->links_.from_east;
+    target.link_read = &west_->links_.to_east;
   }
-  if (link != 0) return target;  // neighbours are not connected
+  return target;
+}
+
+Target Device::local(std::uint64_t address, std::uint64_t bytes) {
+  Target target;
   // Port 1 reaches the same memory; the core windows and registers lie below it.
-  const std::uint64_t local = address & ~inf1::kPort1;
+  const std::uint64_t port0 = address & ~inf1::kPort1;
   for (std::uint32_t channel = 0; channel < dram_.size(); ++channel) {
-    const std::uint64_t offset = local - inf1::kDramChannelBase[channel];
-    if (local < inf1::kDramChannelBase[channel] || offset >= dram_[channel].bytes()) continue;
+    const std::uint64_t offset = port0 - inf1::kDramChannelBase[channel];
+    if (port0 < inf1::kDramChannelBase[channel] || offset >= dram_[channel].bytes()) continue;
     if (bytes > dram_[channel].bytes() - offset) return target;
     target.place = Place::kDram;
     target.memory = dram_[channel].data() + offset;
     target.channel = channel;
+    target.dram = &links_.dram[channel];
     return target;
   }
-  if (local >= inf1::kTpbBase && local < inf1::kTpbBase + inf1::kCoresPerDevice * inf1::kCoreWindow) {
-    const std::uint64_t offset = local - inf1::kTpbBase;
-    return cores_[offset / inf1::kCoreWindow]->window_resolve(offset % inf1::kCoreWindow, bytes);
-  }
-  if (local >= inf1::kApbBase && local < inf1::kApbBase + kApbBytes) {
+  if (port0 >= inf1::kTpbBase && port0 < inf1::kTpbBase + inf1::kCoresPerDevice * inf1::kCoreWindow) {
+    const std::uint64_t offset = port0 - inf1::kTpbBase;
+    const auto core = static_cast<std::uint32_t>(offset / inf1::kCoreWindow);
+    if (!core_answers(core)) return target;
+    target = cores_[core]->window_resolve(offset % inf1::kCoreWindow, bytes);
+  } else if (port0 >= inf1::kApbBase && port0 < inf1::kApbBase + inf1::kBar0Bytes) {
     target.place = Place::kRegister;
     target.bar = 0;
-    target.offset = local - inf1::kApbBase;
+    target.offset = port0 - inf1::kApbBase;
   }
+  if (target.place == Place::kRegister) target.chip = this;
   return target;
 }
 
@@ -114,7 +150,7 @@ std::byte* Device::dram(std::uint64_t bar4_offset) {
 std::uint32_t Device::register_read(std::uint32_t bar, std::uint64_t offset) {
   if (offset % 4 != 0) return kNobodyAnswers;
   if (bar == 0) return apb_read(offset);
-  if (bar == 2 && offset < inf1::kCoresPerDevice * inf1::kCoreWindow) {
+  if (bar == 2 && offset < inf1::kBar2Bytes && core_answers(static_cast<std::uint32_t>(offset / inf1::kCoreWindow))) {
     return cores_[offset / inf1::kCoreWindow]->window_read(offset % inf1::kCoreWindow).value_or(kNobodyAnswers);
   }
   if (bar == 4) {
@@ -131,7 +167,8 @@ void Device::register_write(std::uint32_t bar, std::uint64_t offset, std::uint32
   if (offset % 4 != 0) return;
   if (bar == 0) {
     apb_write(offset, value);
-  } else if (bar == 2 && offset < inf1::kCoresPerDevice * inf1::kCoreWindow) {
+  } else if (bar == 2 && offset < inf1::kBar2Bytes &&
+             core_answers(static_cast<std::uint32_t>(offset / inf1::kCoreWindow))) {
     (void)cores_[offset / inf1::kCoreWindow]->window_write(offset % inf1::kCoreWindow, value);
   } else if (bar == 4) {
     if (std::byte* memory = dram(offset); memory != nullptr) std::memcpy(memory, &value, sizeof value);
@@ -143,26 +180,29 @@ namespace {
 enum class Block { kNone, kMailbox, kPutils, kUdma, kTdma };
 struct ApbPlace {
   Block block = Block::kNone;
+  std::uint32_t core = 0;   ///< that it belongs to; not for the mailbox
   std::uint32_t index = 0;  ///< core or DMA engine of the device
   std::uint64_t offset = 0;
 };
 
 ApbPlace locate(std::uint64_t offset) {
   if (offset >= inf1::kMiscRam && offset - inf1::kMiscRam < Mailbox::kBytes) {
-    return {Block::kMailbox, 0, offset - inf1::kMiscRam};
+    return {Block::kMailbox, 0, 0, offset - inf1::kMiscRam};
   }
   if (offset >= inf1::kPutilsBase && offset - inf1::kPutilsBase < inf1::kCoresPerDevice * inf1::kPutilsStride) {
     const std::uint64_t in = offset - inf1::kPutilsBase;
-    return {Block::kPutils, static_cast<std::uint32_t>(in / inf1::kPutilsStride), in % inf1::kPutilsStride};
+    const auto core = static_cast<std::uint32_t>(in / inf1::kPutilsStride);
+    return {Block::kPutils, core, core, in % inf1::kPutilsStride};
   }
-  const std::uint64_t core = offset / inf1::kUdmaCoreStride, in = offset % inf1::kUdmaCoreStride;
+  const auto core = static_cast<std::uint32_t>(offset / inf1::kUdmaCoreStride);
+  const std::uint64_t in = offset % inf1::kUdmaCoreStride;
   if (core >= inf1::kCoresPerDevice) return {};
   if (in >= inf1::kUdmaBase) {
     const std::uint64_t engine = (in - inf1::kUdmaBase) / inf1::kUdmaEngineStride;
-    return {Block::kUdma, static_cast<std::uint32_t>(core * inf1::kDmaEnginesPerCore + engine),
+    return {Block::kUdma, core, static_cast<std::uint32_t>(core * inf1::kDmaEnginesPerCore + engine),
             (in - inf1::kUdmaBase) % inf1::kUdmaEngineStride};
   }
-  if (in < inf1::kDmaEnginesPerCore * inf1::kTdmaEngineStride) return {Block::kTdma, 0, offset};
+  if (in < inf1::kDmaEnginesPerCore * inf1::kTdmaEngineStride) return {Block::kTdma, core, 0, offset};
   return {};
 }
 
@@ -170,6 +210,7 @@ ApbPlace locate(std::uint64_t offset) {
 
 std::uint32_t Device::apb_read(std::uint64_t offset) {
   const ApbPlace place = locate(offset);
+  if (place.block != Block::kMailbox && !core_answers(place.core)) return kNobodyAnswers;
   switch (place.block) {
     case Block::kNone:
       return kNobodyAnswers;
@@ -189,6 +230,7 @@ std::uint32_t Device::apb_read(std::uint64_t offset) {
 
 void Device::apb_write(std::uint64_t offset, std::uint32_t value) {
   const ApbPlace place = locate(offset);
+  if (place.block != Block::kMailbox && !core_answers(place.core)) return;
   switch (place.block) {
     case Block::kNone:
       return;

@@ -12,8 +12,10 @@
 #include "core/isa/inf1.h"
 #include "simulator/chip/bus.h"
 #include "simulator/chip/core.h"
+#include "simulator/chip/pci_config.h"
 #include "simulator/dma/udma.h"
 #include "simulator/firmware/mailbox.h"
+#include "simulator/machine.h"
 #include "simulator/memory/mapping.h"
 
 namespace opennrt::sim {
@@ -39,8 +41,17 @@ class Device : public Bus {
   Core& core(std::uint32_t index) { return *cores_[index]; }
   DmaEngine& dma_engine(std::uint32_t index) { return *dma_[index]; }
   std::string describe_core(std::uint32_t core);
+  PciConfig& pci() { return pci_; }
+
+  /// Who is at the other end of each link; null: nobody. Before power_on.
+  void connect(Device* east, Device* west);
+  /// Counts an ECC error; one that was not corrected is reported to the device's error notification queues.
+  void memory_error(MemoryKind memory, std::uint32_t channel, bool corrected);
 
  private:
+  /// What [address, address + bytes) is to this chip and to its neighbours.
+  Target local(std::uint64_t address, std::uint64_t bytes);
+  bool core_answers(std::uint32_t core) const { return (mailbox_.in_reset() >> core & 1) == 0; }
   std::uint32_t apb_read(std::uint64_t offset);
   void apb_write(std::uint64_t offset, std::uint32_t value);
   std::byte* dram(std::uint64_t bar4_offset);
@@ -52,6 +63,8 @@ class Device : public Bus {
   std::array<std::unique_ptr<DmaEngine>, inf1::kDmaEnginesPerDevice> dma_;
   std::array<Mapping, inf1::kDramChannels> dram_;
   Mailbox mailbox_;
+  PciConfig pci_;
+  Device *east_ = nullptr, *west_ = nullptr;
   std::unordered_map<std::uint64_t, std::uint32_t> storage_;  ///< PUTILS and TDMA registers without a function here
 };
 

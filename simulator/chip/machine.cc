@@ -32,6 +32,7 @@ class MachineImpl final : public Machine {
     facts_.dram_channel_bytes = config.dram_channel_bytes;
     facts_.limits = config.limits;
     facts_.clock_ghz = config.cost.clock_ghz;
+    facts_.pci_revision = config.pci_revision;
     Status status = thread_.start();
     if (!status) return status;
     thread_.call([&] {
@@ -62,20 +63,31 @@ class MachineImpl final : public Machine {
     if (device < facts_.devices) thread_.post_write(device, bar, offset, value);
   }
 
+  std::uint32_t config_read(std::uint32_t device, std::uint32_t offset, std::uint32_t bytes) override {
+    std::uint32_t value = PciConfig::ones(bytes);
+    if (device < facts_.devices) thread_.call([&] { value = system_->device(device).pci().read(offset, bytes); });
+    return value;
+  }
+  void config_write(std::uint32_t device, std::uint32_t offset, std::uint32_t value, std::uint32_t bytes) override {
+    if (device < facts_.devices) thread_.call([&] { system_->device(device).pci().write(offset, value, bytes); });
+  }
+
   std::uint64_t host_register(void* memory, std::uint64_t bytes) override {
     std::uint64_t address = 0;
     thread_.call([&] { address = system_->context().host.add(memory, bytes); });
     return address;
   }
+  bool host_register_at(std::uint64_t bus_address, void* memory, std::uint64_t bytes) override {
+    bool done = false;
+    thread_.call([&] { done = system_->context().host.add_at(bus_address, memory, bytes); });
+    return done;
+  }
   void host_unregister(std::uint64_t bus_address) override {
     thread_.call([&] { (void)system_->context().host.remove(bus_address); });
   }
 
-  std::uint64_t now_ns() override {
-    std::uint64_t now = 0;
-    thread_.call([&] { now = system_->context().now_ns(); });
-    return now;
-  }
+  std::uint64_t now_ns() override { return thread_.now_ps() / 1000; }
+  void post_now(std::atomic<std::uint64_t>& to) override { thread_.post_now(to); }
   Ran run_until(const std::function<bool()>& condition, std::uint64_t deadline_ns) override {
     return thread_.run_until(condition, std::min(deadline_ns, kNoDeadlinePs / 1000) * 1000);
   }
@@ -83,6 +95,11 @@ class MachineImpl final : public Machine {
   void reset_cores(std::uint32_t device, std::uint32_t core_map) override {
     if (device >= facts_.devices) return;
     thread_.call([&] { system_->device(device).reset(core_map); });
+  }
+
+  void memory_error(std::uint32_t device, MemoryKind memory, std::uint32_t channel, bool corrected) override {
+    if (device >= facts_.devices) return;
+    thread_.call([&] { system_->device(device).memory_error(memory, channel, corrected); });
   }
 
   std::string describe_core(std::uint32_t device, std::uint32_t core) override {
@@ -122,6 +139,7 @@ class MachineImpl final : public Machine {
 Result<std::unique_ptr<Machine>> Machine::power_on(const MachineConfig& config) {
   auto chip = load_chip_config(config.chips_dir, config.instance);
   if (!chip) return tl::unexpected(chip.error());
+  if (config.pci_revision) chip->pci_revision = *config.pci_revision;
   if (g_powered_on.exchange(true)) {
     return make_error(ErrorCode::kState, "the simulated machine is on already; there is one per process");
   }

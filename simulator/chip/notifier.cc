@@ -80,6 +80,7 @@ bool Notifier::write(std::uint64_t offset, std::uint32_t value) {
       return true;  // read only
     case inf1::chosen::kNqConsumedAfterBaseLow:
       queue.consumed = value;
+      queue.flow_control = true;
       report_overflows();
       return true;
     default:

@@ -17,7 +17,8 @@
 namespace opennrt::sim {
 
 /// Entries are inf1::chosen::Notification. Writing the size register sets a queue up anew: next entry 0, phase 1,
-/// nothing consumed; size 0 turns it off. The head register reads the index of the entry that is written next.
+/// nothing consumed, nothing held back; size 0 turns it off. Until the reader writes the consumed register for the first
+/// time the ring runs freely and overwrites its oldest entries. The head register reads the index of the entry that is written next.
 class Notifier {
  public:
   static constexpr std::uint8_t kDmaSender = 3;
@@ -49,8 +50,9 @@ class Notifier {
     std::uint32_t consumed = 0;
     std::uint32_t head = 0;
     std::uint8_t phase = 1;
-    bool overflowed = false;  ///< an entry was lost and this has not been reported yet
-    bool full() const { return written - consumed >= entries; }
+    bool flow_control = false;  ///< the reader tells how far it has come
+    bool overflowed = false;    ///< an entry was lost and this has not been reported yet
+    bool full() const { return flow_control && written - consumed >= entries; }
   };
   static constexpr std::size_t kQueues = 10;  // trace x 4, notify x 4, event, error
   static constexpr std::size_t kErrorQueue = 9;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "core/isa/footprint.h"
 #include "core/isa/table.h"
@@ -13,9 +14,12 @@
 namespace opennrt::sim {
 
 using inf1::chosen::ErrorNotification;
+using inf1::chosen::TraceCode;
 using isa::Opcode;
 
 namespace {
+
+constexpr std::uint64_t kNotReady = UINT64_MAX;
 
 bool reaches_outside(const isa::Operand& operand, std::uint32_t partitions, const isa::Instruction& instruction,
                      const isa::Limits& limits) {
@@ -56,15 +60,32 @@ void Sequencer::fifo_push(std::span<const std::byte> data) {
   std::memcpy(fifo_.data(), data.data() + first, bytes - first);
   fifo_bytes_ += bytes;
   if (state_ == State::kEmpty && fifo_bytes_ >= isa::kInstructionBytes) poke();
+  if (state_ == State::kBusy && !next_) look_ahead();
 }
 
-void Sequencer::pop(std::span<std::byte> to) {
+void Sequencer::look_ahead() {
+  next_.reset();
+  if (fifo_bytes_ < isa::kInstructionBytes) return;
+  std::array<std::byte, isa::kInstructionBytes> bytes;
+  peek(bytes);
+  const auto decoded = isa::decode(bytes);
+  if (!decoded) return;  // fetch() will say so
+  next_ = *decoded;
+  const CostModel& cost = context_.config.cost;
+  overlap_ps_ = context_.config.cycles_to_ps(overlap_cycles(current_, *next_, cost));
+  next_ready_ps_ = may_start(next_->wait) ? context_.now_ps() : kNotReady;
+}
+
+void Sequencer::peek(std::span<std::byte> to) const {
   const std::uint32_t capacity = context_.config.fifo_bytes;
   const std::uint32_t first = std::min(static_cast<std::uint32_t>(to.size()), capacity - fifo_read_);
   std::memcpy(to.data(), fifo_.data() + fifo_read_, first);
   std::memcpy(to.data() + first, fifo_.data(), to.size() - first);
-  fifo_read_ = (fifo_read_ + static_cast<std::uint32_t>(to.size())) % capacity;
-  fifo_bytes_ -= static_cast<std::uint32_t>(to.size());
+}
+
+void Sequencer::pop() {
+  fifo_read_ = (fifo_read_ + isa::kInstructionBytes) % context_.config.fifo_bytes;
+  fifo_bytes_ -= isa::kInstructionBytes;
   if (waiting_.empty()) return;
   const std::uint32_t room = fifo_room();
   // In the order in which they came; each is told once and asks again when it is still not served.
@@ -88,7 +109,10 @@ void Sequencer::fifo_forget(FifoWriter& writer) {
 }
 
 void Sequencer::semaphore_changed(std::uint32_t semaphore) {
-  if (state_ == State::kWaitSemaphore && current_.wait.semaphore == semaphore && may_start()) poke();
+  if (state_ == State::kWaitSemaphore && current_.wait.semaphore == semaphore && may_start(current_.wait)) poke();
+  if (next_ && next_ready_ps_ == kNotReady && next_->wait.semaphore == semaphore && may_start(next_->wait)) {
+    next_ready_ps_ = context_.now_ps();
+  }
 }
 
 void Sequencer::event_changed(std::uint32_t event) {
@@ -101,10 +125,13 @@ void Sequencer::reset() {
   current_ = {};
   fetched_ = 0;
   since_ps_ = 0;
+  next_.reset();
+  head_start_ps_ = 0;
   halt_reason_.clear();
   fifo_ = {};
   fifo_read_ = fifo_bytes_ = 0;
-  waiting_.clear();
+  // Queues of this core were reset before; one of another core finds an empty FIFO.
+  for (const Waiting& waiting : std::exchange(waiting_, {})) waiting.writer->fifo_has_room();
 }
 
 void Sequencer::end_wait(std::uint64_t& counter) {
@@ -138,16 +165,27 @@ bool Sequencer::fetch() {
   }
   EngineStats& stats = core_.stats().engines[static_cast<std::size_t>(engine_)];
   if (state_ == State::kEmpty && fetched_ > 0) stats.starved_ps += context_.now_ps() - since_ps_;
-  std::array<std::byte, isa::kInstructionBytes> bytes;
-  pop(bytes);
   ++fetched_;
   ++stats.instructions;
-  const auto decoded = isa::decode(bytes);
-  if (!decoded) {
-    halt(ErrorNotification::kIllegalInstruction, decoded.error().message);
-    return false;
+  head_start_ps_ = 0;
+  if (next_) {
+    current_ = *next_;
+    next_.reset();
+    if (const std::uint64_t now = context_.now_ps(); next_ready_ps_ < now) {
+      head_start_ps_ = std::min(overlap_ps_, now - next_ready_ps_);
+    }
+    pop();
+  } else {
+    std::array<std::byte, isa::kInstructionBytes> bytes;
+    peek(bytes);
+    pop();
+    const auto decoded = isa::decode(bytes);
+    if (!decoded) {
+      halt(ErrorNotification::kIllegalInstruction, decoded.error().message);
+      return false;
+    }
+    current_ = *decoded;
   }
-  current_ = *decoded;
   if (const auto valid = isa::validate(current_, engine_, context_.config.limits); !valid) {
     halt(out_of_bounds(current_, context_.config.limits) ? ErrorNotification::kOutOfBounds
                                                          : ErrorNotification::kIllegalInstruction,
@@ -168,8 +206,7 @@ bool Sequencer::fetch() {
   return true;
 }
 
-bool Sequencer::may_start() {
-  const isa::Wait& wait = current_.wait;
+bool Sequencer::may_start(const isa::Wait& wait) const {
   switch (wait.mode) {
     case isa::WaitMode::kNone:
       return true;
@@ -187,14 +224,23 @@ void Sequencer::start() {
     core_.semaphore_take(current_.wait.semaphore, current_.wait.value);
   }
   EngineStats& stats = core_.stats().engines[static_cast<std::size_t>(engine_)];
-  const std::uint64_t cycles = std::max<std::uint64_t>(1, busy_cycles(current_, engine_, context_.config.cost));
-  const std::uint64_t ps = context_.config.cycles_to_ps(cycles);
-  stats.busy_cycles += cycles;
+  const ChipConfig& config = context_.config;
+  const std::uint64_t whole = config.cycles_to_ps(busy_cycles(current_, engine_, config.cost));
+  const std::uint64_t ps = std::max(config.cycles_to_ps(1), whole - std::min(whole, head_start_ps_));
+  stats.busy_cycles += config.ps_to_cycles(ps);
   stats.busy_ps += ps;
   state_ = State::kBusy;
   since_ps_ = context_.now_ps();
   core_.mark_start(since_ps_);
+  trace(TraceCode::kStarted);
   schedule(ps);
+  look_ahead();
+}
+
+void Sequencer::trace(TraceCode code) {
+  const auto sender = static_cast<std::uint8_t>(engine_);
+  if (!core_.notifier().enabled(inf1::NotificationType::kTrace, sender)) return;
+  core_.notifier().post(inf1::NotificationType::kTrace, sender, static_cast<std::uint8_t>(code), fetched_ - 1);
 }
 
 void Sequencer::retire() {
@@ -206,6 +252,7 @@ void Sequencer::retire() {
     context_.trace.span(core_.machine_index(), sender, "busy", std::string(info != nullptr ? info->mnemonic : "?"),
                         since_ps_, now, fmt::format("#{} {}", fetched_ - 1, isa::disassemble(current_)));
   }
+  trace(TraceCode::kRetired);  // before what it does: who sees that finds the entry there
   bool stop = false;
   switch (current_.opcode) {
     case Opcode::kNop:
@@ -254,9 +301,6 @@ void Sequencer::retire() {
       core_.semaphore_set(signal.semaphore, signal.value);
       break;
   }
-  if (core_.notifier().enabled(inf1::NotificationType::kTrace, sender)) {
-    core_.notifier().post(inf1::NotificationType::kTrace, sender, 0, fetched_ - 1);
-  }
   if (stop) halt(ErrorNotification::kNone, "halt instruction");
 }
 
@@ -273,7 +317,7 @@ void Sequencer::activate() {
       if (!fetch()) return;
       break;
     case State::kWaitSemaphore:
-      if (!may_start()) return;  // another engine was faster
+      if (!may_start(current_.wait)) return;  // another engine was faster
       end_wait(stats.semaphore_wait_ps);
       break;
     case State::kWaitEvent:
@@ -282,7 +326,8 @@ void Sequencer::activate() {
       start();
       return;
   }
-  if (!may_start()) {
+  if (!may_start(current_.wait)) {
+    head_start_ps_ = 0;
     state_ = State::kWaitSemaphore;
     since_ps_ = context_.now_ps();
     return;

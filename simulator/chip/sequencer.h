@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,12 +53,16 @@ class Sequencer : public Unit {
   };
 
   bool fetch();
-  bool may_start();
+  bool may_start(const isa::Wait& wait) const;
+  /// Decodes the instruction behind the one that has started, when it is there: what it may do ahead of its turn.
+  void look_ahead();
   void start();
   void retire();
+  void trace(inf1::chosen::TraceCode code);  ///< of the current instruction, when somebody listens
   void halt(inf1::chosen::ErrorNotification error, const std::string& reason);
   void end_wait(std::uint64_t& counter);
-  void pop(std::span<std::byte> to);
+  void peek(std::span<std::byte> to) const;  ///< the instruction that is first in the FIFO
+  void pop();                                ///< takes it out
 
   Context& context_;
   Core& core_;
@@ -66,6 +71,10 @@ class Sequencer : public Unit {
   isa::Instruction current_;
   std::uint32_t fetched_ = 0;   ///< instructions since reset; the current one has index fetched_ - 1
   std::uint64_t since_ps_ = 0;  ///< when the present state began
+  std::optional<isa::Instruction> next_;  ///< is still in the FIFO
+  std::uint64_t overlap_ps_ = 0;          ///< what of `next_` may pass while the current instruction is busy
+  std::uint64_t next_ready_ps_ = 0;       ///< since when nothing but its turn keeps it
+  std::uint64_t head_start_ps_ = 0;       ///< of the current instruction: what has passed before its turn
   std::string halt_reason_;
   std::vector<std::byte> fifo_;  ///< a ring, allocated with the first instruction
   std::uint32_t fifo_read_ = 0, fifo_bytes_ = 0;

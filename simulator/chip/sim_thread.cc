@@ -59,6 +59,11 @@ void SimThread::post_write(std::uint32_t device, std::uint32_t bar, std::uint64_
   enqueue(lock, Write{device, bar, offset, value}, false);
 }
 
+void SimThread::post_now(std::atomic<std::uint64_t>& to) {
+  std::unique_lock lock(mutex_);
+  enqueue(lock, Stamp{&to}, false);
+}
+
 Ran SimThread::run_until(const std::function<bool()>& condition, std::uint64_t deadline_ps) {
   Waiter waiter{&condition, deadline_ps, false, false, Ran::kDeadline, {}};
   std::unique_lock lock(mutex_);
@@ -72,6 +77,7 @@ void SimThread::check(Waiter& waiter) {
 }
 
 void SimThread::host_written() {
+  publish();
   bool any = false;
   for (Waiter* waiter : waiters_) {
     check(*waiter);
@@ -84,6 +90,8 @@ void SimThread::carry_out(std::vector<Command>& commands) {
   for (Command& command : commands) {
     if (const Write* write = std::get_if<Write>(&command)) {
       system_->device(write->device).register_write(write->bar, write->offset, write->value);
+    } else if (const Stamp* stamp = std::get_if<Stamp>(&command)) {
+      stamp->to->store(system_->context().now_ns());
     } else if (Call** call = std::get_if<Call*>(&command)) {
       (*(*call)->function)();
       const std::lock_guard lock(mutex_);
@@ -126,12 +134,14 @@ void SimThread::simulate() {
     in_kernel_ = true;
     status = system_->run(next);
     in_kernel_ = false;
+    publish();
     const std::lock_guard lock(mutex_);
     running_ = false;
   } else {
     // Nothing happens before the next deadline: time jumps. Without any event at all only the host could make one.
     const bool idle = !system_->due(kNoDeadlinePs);
     if (next < kNoDeadlinePs) status = system_->advance(next);
+    publish();
     std::erase_if(waiters_, [&](Waiter* waiter) {
       if (waiter->deadline_ps > next) return false;
       release(*waiter, idle ? Ran::kIdle : Ran::kDeadline);

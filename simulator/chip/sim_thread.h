@@ -3,6 +3,7 @@
 // The one thread on which the SystemC kernel runs, and the queue through which everybody else enters it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -34,12 +35,19 @@ class SimThread {
   void stop();
 
   /// Which system the other functions drive; on the simulation thread (in a call()), before any of them but call().
-  void attach(System* system) { system_ = system; }
+  void attach(System* system) {
+    system_ = system;
+    publish();
+  }
 
   /// Runs `function` on the simulation thread and waits for it.
   void call(const std::function<void()>& function);
   /// A posted register write, as on the bus: returns at once; whatever is called later sees it done.
   void post_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value);
+  /// Posted, too: see Machine::post_now.
+  void post_now(std::atomic<std::uint64_t>& to);
+  /// See Machine::now_ns. From any thread, without waiting for this one.
+  std::uint64_t now_ps() const { return now_ps_.load(std::memory_order_acquire); }
   /// See Machine::run_until.
   Ran run_until(const std::function<bool()>& condition, std::uint64_t deadline_ps);
 
@@ -51,6 +59,9 @@ class SimThread {
     std::uint32_t device, bar;
     std::uint64_t offset;
     std::uint32_t value;
+  };
+  struct Stamp {
+    std::atomic<std::uint64_t>* to;
   };
   struct Call {
     const std::function<void()>* function;
@@ -65,13 +76,14 @@ class SimThread {
     Ran result = Ran::kDeadline;
     std::condition_variable answered;
   };
-  using Command = std::variant<Write, Call*, Waiter*>;
+  using Command = std::variant<Write, Stamp, Call*, Waiter*>;
 
   void loop();
   void enqueue(std::unique_lock<std::mutex>& lock, Command command, bool waits);
   void carry_out(std::vector<Command>& commands);
   void simulate();
   void check(Waiter& waiter);
+  void publish() { now_ps_.store(system_->context().now_ps(), std::memory_order_release); }
   /// Lets those go whose condition is met or whose deadline is reached.
   void release_finished();
   void release(Waiter& waiter, Ran result);
@@ -83,8 +95,9 @@ class SimThread {
   bool running_ = false;          // mutex_: the kernel runs, and the doorbell must be rung
   bool stopping_ = false;         // mutex_
   std::vector<Waiter*> waiters_;  // simulation thread
-  System* system_ = nullptr;      // set once on the simulation thread, before running_ can be true
-  bool in_kernel_ = false;        // simulation thread
+  std::atomic<std::uint64_t> now_ps_{0};
+  System* system_ = nullptr;  // set once on the simulation thread, before running_ can be true
+  bool in_kernel_ = false;    // simulation thread
   std::thread thread_;
 };
 

@@ -82,6 +82,9 @@ Status System::power_on(const ChipConfig& config, std::function<void(int, const 
   context_.log_sink = std::move(log);
   context_.power_on_ps = sc_core::sc_time_stamp().value();
   for (std::uint32_t d = 0; d < config.devices; ++d) {
+    // A chain (inf1-arch.rst).
+    devices_[d]->connect(d + 1 < config.devices ? devices_[d + 1].get() : nullptr,
+                         d > 0 ? devices_[d - 1].get() : nullptr);
     if (auto status = devices_[d]->power_on(); !status) {
       power_off();
       return status;

@@ -8,6 +8,14 @@ namespace opennrt::sim {
 
 using inf1::chosen::ErrorNotification;
 
+namespace {
+
+std::uint32_t completion_register(DmaQueue::Side side) {
+  return side == DmaQueue::kTx ? inf1::kM2sCompletionCfg : inf1::kS2mCompletionCfg;
+}
+
+}  // namespace
+
 DmaQueue::DmaQueue(const char* name, const DmaEnvironment& environment, DmaEngine& engine, std::uint32_t index)
     : Unit(name), env_(environment), engine_(engine), index_(index) {}
 
@@ -34,9 +42,16 @@ std::uint32_t DmaQueue::read(Side side, std::uint64_t offset) const {
       return ring.tail | ring.tail_id << 30;
     case inf1::kQTailIncrement:
       return 0;
+    case inf1::kQCompletionLow:
+      return static_cast<std::uint32_t>(ring.completion_base);
+    case inf1::kQCompletionHigh:
+      return static_cast<std::uint32_t>(ring.completion_base >> 32);
+    case inf1::kQCompletionHead:
+      return ring.completion_head | ring.completion_id << 30;
     default:
       break;
   }
+  if (offset == completion_register(side)) return ring.completion_configuration;
   const auto it = storage_[side].find(offset);
   return it == storage_[side].end() ? 0 : it->second;
 }
@@ -60,6 +75,13 @@ void DmaQueue::write(Side side, std::uint64_t offset, std::uint32_t value) {
     case inf1::kQTailIncrement:
       add_tail(side, value & 0xff'ffffu);
       return;
+    case inf1::kQCompletionLow:
+      ring.completion_base = (ring.completion_base & 0xffff'ffff'0000'0000ull) | (value & 0xffff'ffc0u);
+      return;
+    case inf1::kQCompletionHigh:
+      ring.completion_base = (ring.completion_base & 0xffff'ffffull) | (std::uint64_t{value} << 32);
+      return;
+    case inf1::kQCompletionHead:
     case inf1::kQStatus:
     case inf1::kQHead:
     case inf1::kQTail:
@@ -67,6 +89,10 @@ void DmaQueue::write(Side side, std::uint64_t offset, std::uint32_t value) {
       return;  // read only
     default:
       break;
+  }
+  if (offset == completion_register(side)) {
+    ring.completion_configuration = value;
+    return;
   }
   const std::uint32_t control = side == kTx ? inf1::kM2sSwControl : inf1::kS2mSwControl;
   if (offset == control && (value & inf1::kQueueReset) != 0) {
@@ -77,20 +103,30 @@ void DmaQueue::write(Side side, std::uint64_t offset, std::uint32_t value) {
 }
 
 void DmaQueue::reset_side(Side side) {
+  stop();
+  Ring& ring = rings_[side];
+  ring.head = ring.tail = ring.posted = 0;
+  ring.head_id = ring.tail_id = inf1::kInitialRingId;
+  ring.completion_head = 0;
+  ring.completion_id = inf1::kInitialRingId;
+  ring.reason = kNoReason;
+}
+
+void DmaQueue::stop() {
   // What is under way is abandoned; bytes that have not been written never will be.
   cancel();
   if (fifo_ != nullptr) fifo_->fifo_forget(*this);
   fifo_ = nullptr;
   state_ = State::kIdle;
+  drop_packet();
+  warm_ = false;
+}
+
+void DmaQueue::drop_packet() {
   tx_.clear();
   rx_.clear();
   tx_total_ = rx_total_ = 0;
   tx_complete_ = false;
-  warm_ = false;
-  Ring& ring = rings_[side];
-  ring.head = ring.tail = ring.posted = 0;
-  ring.head_id = ring.tail_id = inf1::kInitialRingId;
-  ring.reason = kNoReason;
 }
 
 void DmaQueue::reset() {
@@ -157,15 +193,22 @@ bool DmaQueue::collect_tx() {
     const bool first = (control & inf1::kDescFirst) != 0;
     if (first != tx_.empty()) {
       abort(kTx, Reason::kDescriptor,
-            fmt::format("descriptor {} of a packet {}", ahead, first ? "is marked FIRST" : "is not marked FIRST"));
+            fmt::format("descriptor {} of a packet {}", ahead, first ? "is marked FIRST" : "is not marked FIRST"),
+            first ? inf1::kM2sLast : inf1::kM2sFirst);
       return false;
     }
     const std::uint32_t length = control & inf1::kDescLengthMask;
     tx_.push_back({address, length == 0 ? inf1::kDescMaxBytes : length, (control & inf1::kDescBarrier) != 0});
     tx_total_ += tx_.back().bytes;
     tx_complete_ = (control & inf1::kDescLast) != 0;
-    if (!tx_complete_ && tx_.size() == inf1::kDescPerPacket) {
-      abort(kTx, Reason::kDescriptor, fmt::format("a packet of more than {} descriptors", inf1::kDescPerPacket));
+    if (!tx_complete_ && tx_.size() >= engine_.max_descriptors()) {
+      abort(kTx, Reason::kDescriptor, fmt::format("a packet of more than {} descriptors", engine_.max_descriptors()),
+            inf1::kM2sTooManyDescriptors);
+      return false;
+    }
+    if (tx_total_ > engine_.max_packet_bytes()) {
+      abort(kTx, Reason::kDescriptor, fmt::format("a packet of more than {} bytes", engine_.max_packet_bytes()),
+            inf1::kM2sTooLong);
       return false;
     }
   }
@@ -185,7 +228,7 @@ bool DmaQueue::collect_rx() {
 }
 
 bool DmaQueue::try_start() {
-  if (aborted() || !enabled() || !collect_tx() || !collect_rx()) return false;
+  if (aborted() || !enabled() || !engine_.running() || !collect_tx() || !collect_rx()) return false;
   tx_at_ = rx_at_ = {};
   packet_start_ps_ = env_.context.now_ps();
   begin_chunk();
@@ -213,28 +256,54 @@ void DmaQueue::end_packet() {
         fmt::format("{} -> {} descriptors, {:#x} -> {:#x}", tx_.size(), rx_.size(), tx_.front().address,
                     rx_.front().address));
   }
+  state_ = State::kIdle;
+  warm_ = true;
   consume(kTx, tx_.size());
   consume(kRx, rx_.size());
-  tx_.clear();
-  rx_.clear();
-  tx_total_ = rx_total_ = 0;
-  tx_complete_ = false;
-  warm_ = true;
-  state_ = State::kIdle;
+  if (complete(kTx, tx_)) (void)complete(kRx, rx_);
+  drop_packet();
+}
+
+/// One completion descriptor for each that is done: ring id, FIRST and LAST of the packet, and how many bytes it was.
+bool DmaQueue::complete(Side side, const std::vector<Descriptor>& descriptors) {
+  Ring& ring = rings_[side];
+  if ((ring.completion_configuration & inf1::kCompletionEnable) == 0 || ring.completion_base == 0) return true;
+  const std::uint32_t bytes = engine_.completion_bytes();
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    const std::uint32_t control = (descriptors[i].bytes & inf1::kDescLengthMask) |
+                                  ring.completion_id << inf1::kDescRingIdShift | (i == 0 ? inf1::kDescFirst : 0) |
+                                  (i + 1 == descriptors.size() ? inf1::kDescLast : 0);
+    const std::uint64_t at = ring.completion_base + std::uint64_t{ring.completion_head} * bytes;
+    const Target target = env_.bus.resolve(at, bytes);
+    if (target.place != Place::kHost && target.place != Place::kDram) {
+      abort(side, Reason::kRing, fmt::format("no memory at {:#x}, where completion {} should go", at, i));
+      return false;
+    }
+    std::memset(target.memory + 4, 0, bytes - 4);
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(target.memory), control, __ATOMIC_RELEASE);
+    if (++ring.completion_head == ring.length) {
+      ring.completion_head = 0;
+      ring.completion_id = (ring.completion_id + 1) & 3;
+    }
+    if (target.place == Place::kHost) env_.context.host_written();
+  }
+  return true;
 }
 
 // ---- bytes ----
 
 std::uint64_t DmaQueue::link_end(const Target& target, bool reading, std::uint64_t start_ps) {
   const ChipConfig& config = env_.context.config;
+  Server* link = reading ? target.link_read : target.link_write;
+  const std::uint64_t end = link == nullptr ? start_ps : link->reserve(start_ps, chunk_, config.neighbour_ps_per_byte);
   switch (target.place) {
     case Place::kDram:
-      return env_.links.dram[target.channel].reserve(start_ps, chunk_, config.dram_ps_per_byte);
+      return std::max(end, target.dram->reserve(start_ps, chunk_, config.dram_ps_per_byte));
     case Place::kHost:
       return (reading ? env_.links.host_read : env_.links.host_write)
           .reserve(start_ps, chunk_, config.host_ps_per_byte);
     default:
-      return start_ps;  // SBUF, PSUM, FIFOs and registers have ports of their own
+      return end;  // SBUF, PSUM, FIFOs and registers have ports of their own
   }
 }
 
@@ -282,6 +351,7 @@ void DmaQueue::begin_chunk() {
   if (!warm_) {
     start += config.dma_start_ps;
     if (read.place == Place::kHost || write.place == Place::kHost) start += config.host_latency_ps;
+    if (read.link_read != nullptr || write.link_write != nullptr) start += config.neighbour_latency_ps;
   }
   warm_ = true;
   if (tx_at_.done == 0) {
@@ -324,7 +394,7 @@ void DmaQueue::move(const Target& from, const Target& to) {
   if (data == nullptr) {
     words.resize(chunk_);
     for (std::uint32_t i = 0; i < chunk_; i += 4) {
-      const std::uint32_t value = env_.bus.register_read(from.bar, from.offset + i);
+      const std::uint32_t value = from.chip->register_read(from.bar, from.offset + i);
       std::memcpy(words.data() + i, &value, 4);
     }
     data = words.data();
@@ -348,7 +418,7 @@ void DmaQueue::move(const Target& from, const Target& to) {
       for (std::uint32_t i = 0; i < chunk_; i += 4) {
         std::uint32_t value;
         std::memcpy(&value, data + i, 4);
-        env_.bus.register_write(to.bar, to.offset + i, value);
+        to.chip->register_write(to.bar, to.offset + i, value);
       }
       return;
     default:
@@ -410,7 +480,14 @@ void DmaQueue::activate() {
   if (!try_start()) warm_ = false;
 }
 
-void DmaQueue::abort(Side side, Reason reason, const std::string& text) {
+void DmaQueue::abort(Side side, Reason reason, const std::string& text, std::uint32_t cause) {
+  if (cause == 0) {
+    const bool tx = side == kTx;
+    cause = reason == Reason::kRingId ? (tx ? inf1::kM2sRingId : inf1::kS2mRingId)
+            : reason == Reason::kRing ? (tx ? inf1::kM2sPrefetchBus : inf1::kS2mPrefetchBus)
+                                      : (tx ? inf1::kM2sDataBus : inf1::kS2mDataBus);
+  }
+  engine_.add_error(side, cause);
   cancel();
   if (fifo_ != nullptr) fifo_->fifo_forget(*this);
   fifo_ = nullptr;

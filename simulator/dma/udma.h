@@ -32,6 +32,7 @@ namespace opennrt::sim {
 struct Links {
   std::array<Server, inf1::kDramChannels> dram;
   Server host_read, host_write;  ///< PCIe is full duplex
+  Server to_east, from_east;     ///< the link to the east neighbour; the one to the west belongs to that neighbour
   void reset() { *this = {}; }
 };
 
@@ -59,6 +60,11 @@ class DmaQueue : public Unit, public FifoWriter {
   std::uint32_t read(Side side, std::uint64_t offset) const;
   void write(Side side, std::uint64_t offset, std::uint32_t value);
   void reset();
+  /// The engine was stopped: what is under way is dropped, and begins again from its first descriptor at resume().
+  void stop();
+  void resume() {
+    if (state_ == State::kIdle) poke();
+  }
 
   bool aborted() const { return rings_[kTx].reason != kNoReason || rings_[kRx].reason != kNoReason; }
   bool busy() const { return state_ != State::kIdle; }
@@ -80,6 +86,9 @@ class DmaQueue : public Unit, public FifoWriter {
     std::uint32_t head = 0, tail = 0;
     std::uint32_t head_id = inf1::kInitialRingId, tail_id = inf1::kInitialRingId;
     std::uint32_t posted = 0;  ///< descriptors between head and tail
+    std::uint64_t completion_base = 0;
+    std::uint32_t completion_configuration = 0;
+    std::uint32_t completion_head = 0, completion_id = inf1::kInitialRingId;
     Reason reason = kNoReason;
   };
   struct Descriptor {
@@ -104,10 +113,13 @@ class DmaQueue : public Unit, public FifoWriter {
   void finish_chunk();
   void end_packet();
   void consume(Side side, std::size_t count);
+  void drop_packet();
+  bool complete(Side side, const std::vector<Descriptor>& descriptors);
   std::uint64_t link_end(const Target& target, bool reading, std::uint64_t start_ps);
   void move(const Target& from, const Target& to);
   void count(const Target& target, bool reading);
-  void abort(Side side, Reason reason, const std::string& text);
+  /// `cause`: bit of the engine's error register, 0: the one that goes with the reason.
+  void abort(Side side, Reason reason, const std::string& text, std::uint32_t cause = 0);
 
   DmaEnvironment env_;
   DmaEngine& engine_;
@@ -134,6 +146,13 @@ class DmaEngine {
   DmaQueue& queue(std::uint32_t index) { return *queues_[index]; }
   std::uint32_t index() const { return index_; }
   Server& server() { return server_; }
+  /// False while the host has it disabled or aborted: no queue starts a packet.
+  bool running() const { return requested_[0] == inf1::kUdmaToNormal && requested_[1] == inf1::kUdmaToNormal; }
+  /// Limits of a packet as the host has configured them.
+  std::uint32_t max_descriptors() const;
+  std::uint32_t max_packet_bytes() const;
+  std::uint32_t completion_bytes() const;
+  void add_error(DmaQueue::Side side, std::uint32_t cause) { errors_[side] |= cause; }
 
   /// Registers, `offset` within the engine's block (inf1::kUdmaEngineStride).
   std::uint32_t read(std::uint64_t offset) const;
@@ -141,8 +160,14 @@ class DmaEngine {
   void reset();
 
  private:
+  std::uint32_t stored(std::uint64_t offset) const;
+  std::uint32_t state(DmaQueue::Side side) const;
+  void change_state(DmaQueue::Side side, std::uint32_t value);
+
   const std::uint32_t index_;
   Server server_;
+  std::array<std::uint32_t, 2> requested_{inf1::kUdmaToNormal, inf1::kUdmaToNormal};  ///< by side
+  std::array<std::uint32_t, 2> errors_{};
   std::array<std::unique_ptr<DmaQueue>, inf1::kQueuesPerDmaEngine> queues_;
   std::unordered_map<std::uint64_t, std::uint32_t> storage_;
 };

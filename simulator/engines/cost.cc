@@ -52,6 +52,31 @@ std::uint64_t element_cycles(const isa::Instruction& in, const CostModel& cost) 
   }
 }
 
+bool reads(const isa::Operand& from, std::uint32_t partitions, const std::array<std::uint16_t, 4>& counts,
+           const isa::Operand& written, std::uint32_t written_partitions,
+           const std::array<std::uint16_t, 4>& written_counts) {
+  if (from.space != written.space || from.partition >= written.partition + written_partitions ||
+      written.partition >= from.partition + partitions) {
+    return false;
+  }
+  const isa::Footprint read = isa::footprint(from, counts), write = isa::footprint(written, written_counts);
+  return read.begin < write.end && write.begin < read.end;
+}
+
+// True when an operand of `next` reaches into what `previous` writes.
+bool depends(const isa::OpcodeInfo& previous_info, const isa::Instruction& previous, const isa::OpcodeInfo& next_info,
+             const isa::Instruction& next) {
+  if (!previous_info.uses(isa::kFieldDst)) return false;
+  const std::uint32_t written = isa::partition_count(previous_info.dst_partitions, previous);
+  constexpr std::array<std::uint16_t, 4> kSingle{1, 1, 1, 1};
+  return (next_info.uses(isa::kFieldSrc0) && reads(next.src0, isa::partition_count(next_info.src0_partitions, next),
+                                                   next.counts, previous.dst, written, previous.counts)) ||
+         (isa::reads_src1(next_info, next) &&
+          reads(next.src1, isa::partition_count(next_info.src1_partitions, next),
+                next_info.uses(isa::kFieldSrc1PerPartition) ? kSingle : next.counts, previous.dst, written,
+                previous.counts));
+}
+
 }  // namespace
 
 std::uint64_t busy_cycles(const isa::Instruction& in, isa::Engine, const CostModel& cost) {
@@ -69,6 +94,17 @@ std::uint64_t busy_cycles(const isa::Instruction& in, isa::Engine, const CostMod
   const double factor = touches_int32(*info, in) ? cost.int32_cost_factor : 1.0;
   const auto elements = static_cast<std::uint64_t>(std::ceil(static_cast<double>(element_cycles(in, cost)) * factor));
   return std::max<std::uint64_t>(1, std::max<std::uint64_t>(cost.min_free_cycles, elements) + cost.fixed_access_cycles);
+}
+
+std::uint64_t overlap_cycles(const isa::Instruction& previous, const isa::Instruction& next, const CostModel& cost) {
+  const isa::OpcodeInfo *before = isa::find_opcode(previous.opcode), *info = isa::find_opcode(next.opcode);
+  if (!before || !info || !before->uses(isa::kFieldCounts) || !info->uses(isa::kFieldCounts)) return 0;
+  if (next.opcode == Opcode::kLoadStationary) {
+    const bool background = previous.opcode == Opcode::kMatmul && cost.pe_background_loads > 0;
+    return background ? busy_cycles(next, isa::Engine::kPe, cost) : 0;
+  }
+  if (next.opcode == Opcode::kMatmul || depends(*before, previous, *info, next)) return 0;
+  return cost.fixed_access_cycles;
 }
 
 std::uint64_t useful_operations(const isa::Instruction& in, isa::Engine) {

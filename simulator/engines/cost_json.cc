@@ -56,6 +56,7 @@ Result<CostModel> cost_model_from_json(const nlohmann::json& chip) {
       {"pe_columns", &CostModel::pe_columns, 1},
       {"reciprocal_cycles_per_element", &CostModel::reciprocal_cycles_per_element, 1},
       {"pe_load_cycles_floor", &CostModel::pe_load_cycles_floor, 0},
+      {"pe_background_loads", &CostModel::pe_background_loads, 0},
       {"tensor_tensor_cycles_per_element", &CostModel::tensor_tensor_cycles_per_element, 1},
       {"reduce_bf16_elements_per_cycle", &CostModel::reduce_bf16_elements_per_cycle, 1},
       {"partition_reduce_cycles_per_stage", &CostModel::partition_reduce_cycles_per_stage, 1},

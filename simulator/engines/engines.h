@@ -53,6 +53,7 @@ struct CostModel {
   double int32_cost_factor = 1.0;
   std::uint32_t reciprocal_cycles_per_element = 8;
   std::uint32_t pe_load_cycles_floor = 64;
+  std::uint32_t pe_background_loads = 1;                ///< stationary matrices that load while another one is in use: 0 or 1
   std::uint32_t tensor_tensor_cycles_per_element = 2;   ///< two sources share SBUF's read port
   std::uint32_t reduce_bf16_elements_per_cycle = 2;     ///< tensor_reduce of bf16 into bf16
   std::uint32_t partition_reduce_cycles_per_stage = 1;  ///< per element and halving of the partitions (a tree)
@@ -60,6 +61,10 @@ struct CostModel {
 
 /// Engine cycles from start to retirement (docs/fidelity.md gives the formulas). At least 1.
 std::uint64_t busy_cycles(const isa::Instruction& instruction, isa::Engine engine, const CostModel& cost);
+/// How many of `next`'s busy cycles may pass while `previous`, the instruction right before it on the same engine, is not done:
+/// the next stationary matrix loads in the background of a matmul, and an instruction's access time is hidden unless it reads what
+/// the one before writes.
+std::uint64_t overlap_cycles(const isa::Instruction& previous, const isa::Instruction& next, const CostModel& cost);
 /// Multiply-accumulates (PE) or element operations (others) of an instruction: for utilisation.
 std::uint64_t useful_operations(const isa::Instruction& instruction, isa::Engine engine);
 

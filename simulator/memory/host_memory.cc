@@ -29,6 +29,18 @@ std::uint64_t HostMemory::add(void* memory, std::uint64_t bytes) {
   return 0;
 }
 
+bool HostMemory::add_at(std::uint64_t bus_address, void* memory, std::uint64_t bytes) {
+  constexpr std::uint64_t kSpace = kEnd + kAlignment;
+  if (bytes == 0 || bus_address >= kSpace || bytes > kSpace - bus_address) return false;
+  auto after = ranges_.lower_bound(bus_address + bytes);
+  if (after != ranges_.begin()) {
+    const auto& [base, range] = *std::prev(after);
+    if (base + range.bytes > bus_address) return false;
+  }
+  ranges_.emplace(bus_address, Range{static_cast<std::byte*>(memory), bytes});
+  return true;
+}
+
 bool HostMemory::remove(std::uint64_t bus_address) {
   return ranges_.erase(bus_address) != 0;
 }

@@ -31,6 +31,20 @@ TEST_F(Execute, givenEveryPlacementOfInputAndOutputWhenExecutedThenTheResultIsRi
   EXPECT_EQ(nrt_unload(model), NRT_SUCCESS);
 }
 
+TEST_F(Execute, givenTheFirstTensorsOnTheDeviceWhenExecutedThenEveryRowIsRead) {
+  // Device memory begins at address 0; on one of the cores the first tensor is there.
+  for (int vnc = 0; vnc < 4; ++vnc) {
+    Set in, out;
+    const auto data = numbers(kCount, 1);
+    in.add("in", NRT_TENSOR_PLACEMENT_DEVICE, data, vnc);
+    nrt_tensor_t* result = out.add("out", NRT_TENSOR_PLACEMENT_DEVICE, std::vector<float>(kCount), vnc);
+    nrt_model_t* model = load(copy_neff(), vnc);
+    ASSERT_EQ(nrt_execute(model, in.get(), out.get()), NRT_SUCCESS) << logged();
+    EXPECT_EQ(values_of<float>(result), data) << vnc;
+    EXPECT_EQ(nrt_unload(model), NRT_SUCCESS);
+  }
+}
+
 TEST_F(Execute, givenAttachedBuffersAndSlicesWhenExecutedThenTheyAreReadAndWritten) {
   nrt_model_t* model = load(add_neff());
   auto a = numbers(kCount, 3), b = numbers(3 * kCount, 4);

@@ -4,10 +4,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <nrt/nrt.h>
-#include <nrt/nrt_experimental.h>
-#include <nrt/nrt_status.h>
-#include <nrt/nrt_version.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -21,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/conformance/covered.h"  // the public headers; calls are recorded
 #include "tests/support/neff_builder.h"
 #include "tests/support/subgraph_builder.h"
 

@@ -29,6 +29,15 @@ std::vector<std::pair<const char*, std::function<NRT_STATUS()>>> calls_that_need
   static nrt_tensor_device_allocation_info_t allocation;
   static nrt_vnc_memory_stats_t stats;
   static nrt_model_info_t model_info;
+  static int file;
+  static bool completed;
+  static nrta_seq_t sequence;
+  static nrta_error_tracker_t* tracker;
+  static nrt_cc_comm_t comm;
+  static nrt_tensor_list_t tensors;
+  static nrt_cc_context_t* context;
+  static nrt_async_sendrecv_comm_t* peer;
+  auto* errors = reinterpret_cast<nrta_error_tracker_t*>(&some);
   return {
       {"load", [=] { return nrt_load(&some, 4, -1, -1, &loaded); }},
       {"load_collectives", [=] { return nrt_load_collectives(&some, 4, -1, -1, 0, 1, &loaded); }},
@@ -70,7 +79,25 @@ std::vector<std::pair<const char*, std::function<NRT_STATUS()>>> calls_that_need
       {"register_async_exec_callback", [=] { return nrt_register_async_exec_callback(nullptr, nullptr); }},
       {"memcpy_to_device", [=] { return nrt_memcpy_to_device(&some, &some, 4); }},
       {"trace_start", [=] { return nrt_trace_start(false); }},
-      {"trace_stop", [=] { return nrt_trace_stop("x"); }},
+      {"profile_start", [=] { return nrt_profile_start(model, "x"); }},
+      {"profile_continuous_start", [=] { return nrt_profile_continuous_start(nullptr); }},
+      {"debug_client_connect", [=] { return nrt_debug_client_connect(0, &file); }},
+      {"nrta_get_sequence", [=] { return nrta_get_sequence(0, NRTA_XU_COMPUTE, 0, &sequence); }},
+      {"nrta_is_completed", [=] { return nrta_is_completed(1, &completed); }},
+      {"nrta_get_completion_handle", [=] { return nrta_get_completion_handle(1, &file); }},
+      {"nrta_error_tracker_create", [=] { return nrta_error_tracker_create(0, &tracker); }},
+      {"nrta_execute_schedule", [=] { return nrta_execute_schedule(model, set, set, 0, errors, &sequence); }},
+      {"nrta_cc_prepare",
+       [=] {
+         return nrta_cc_prepare(&comm, &tensors, &tensors, NRT_DTYPE_FLOAT32, NRT_OP_ADD, NRT_CC_ALLGATHER, &context);
+       }},
+      {"nrta_cc_schedule", [=] { return nrta_cc_schedule(&context, 0, errors, &sequence); }},
+      {"async_sendrecv_init", [=] { return nrt_async_sendrecv_init(0); }},
+      {"async_sendrecv_connect", [=] { return nrt_async_sendrecv_connect("127.0.0.1", 0, 0, &peer); }},
+      {"async_sendrecv_accept", [=] { return nrt_async_sendrecv_accept("127.0.0.1", 0, 0, &peer); }},
+      {"nrta_tensor_read", [=] { return nrta_tensor_read(&some, tensor, 0, 4, 0, errors, &sequence); }},
+      {"nrta_tensor_write", [=] { return nrta_tensor_write(tensor, &some, 0, 4, 0, errors, &sequence); }},
+      {"nrta_tensor_copy", [=] { return nrta_tensor_copy(tensor, 0, tensor, 0, 4, 0, errors, &sequence); }},
   };
 }
 
@@ -174,6 +201,35 @@ TEST_F(Lifecycle, givenMalformedVariablesWhenOpenedThenTheyAreRefusedByNameAndVa
     EXPECT_TRUE(has_logged(name + " is \"" + value + "\"")) << logged();
   }
   EXPECT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS) << logged();
+  nrt_close();
+}
+
+TEST_F(Lifecycle, givenAnUnknownVariableWhenOpenedThenItIsIgnoredAndNamedAtDebugOnly) {
+  const Env unknown("NEURON_RT_NOT_A_THING", "1");
+  constexpr const char* kLine = "NEURON_RT_NOT_A_THING is not known here and ignored";
+  ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS) << logged();
+  nrt_close();
+  EXPECT_FALSE(has_logged(kLine));
+  const Env level("NEURON_RT_LOG_LEVEL", "DEBUG");
+  ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS) << logged();
+  nrt_close();
+  EXPECT_TRUE(has_logged(std::string("DEBUG   NRT:nrt_config                              ") + kLine)) << logged();
+}
+
+TEST_F(Lifecycle, givenAnOpenLibraryWhenVariablesChangeThenTheyAreForTheNextOpening) {
+  std::uint32_t total = 0, visible = 0;
+  ASSERT_EQ(nrt_get_total_nc_count(&total), NRT_SUCCESS);
+  ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS) << logged();
+  const Env cores("NEURON_RT_NUM_CORES", "1");
+  const Env level("NEURON_RT_LOG_LEVEL", "LOUD");
+  EXPECT_EQ(nrt_get_visible_nc_count(&visible), NRT_SUCCESS) << logged();
+  EXPECT_EQ(visible, total);
+  nrt_close();
+  EXPECT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_INVALID);
+  const Env again("NEURON_RT_LOG_LEVEL", "INFO");
+  ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS) << logged();
+  EXPECT_EQ(nrt_get_visible_nc_count(&visible), NRT_SUCCESS);
+  EXPECT_EQ(visible, 1u);
   nrt_close();
 }
 

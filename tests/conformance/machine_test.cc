@@ -39,6 +39,11 @@ TEST_F(Machine, givenAnInstanceStructWhenFilledThenItIsAnInf1) {
   EXPECT_EQ(nrt_get_instance_info(&info, 0), NRT_INVALID);
 }
 
+TEST_F(Machine, givenAStatusWhenNamedThenTheNameIsTheEnumeratorsAndAnotherNumberIsUnknown) {
+  EXPECT_STREQ(nrt_get_status_as_str(NRT_EXEC_HW_ERR_NC_UE), "NRT_EXEC_HW_ERR_NC_UE");
+  EXPECT_STREQ(nrt_get_status_as_str(static_cast<NRT_STATUS>(8)), "NRT_UNKNOWN_STATUS");
+}
+
 TEST_F(Machine, givenATensorOnTheDeviceWhenMemoryIsAskedForThenItIsAccountedAndGivenBack) {
   nrt_vnc_memory_stats_t before{}, during{}, after{};
   std::size_t written = 0;
@@ -81,22 +86,12 @@ TEST_F(Machine, givenWhatInferentiaDoesNotHaveWhenCalledTwiceThenTheStatusIsTheD
   static std::uint32_t number = 0;
   static void* address;
   static std::size_t size;
-  static nrt_model_t* model;
   const std::vector<std::tuple<const char*, NRT_STATUS, std::function<NRT_STATUS()>>> calls = {
-      {"nrt_load_collectives", NRT_INVALID, [] { return nrt_load_collectives(&some, 4, -1, -1, 0, 1, &model); }},
-      {"nrt_build_global_comm", NRT_INVALID, [] { return nrt_build_global_comm(0, 0, 1); }},
-      {"nrt_cc_global_comm_init", NRT_INVALID, [] { return nrt_cc_global_comm_init(0, 0, 1); }},
-      {"nrt_barrier", NRT_INVALID, [] { return nrt_barrier(0, 0, 1); }},
-      {"nrt_all_gather", NRT_INVALID, [] { return nrt_all_gather(0, 0, 1, 4, &some, &some); }},
       {"nrt_get_dmabuf_fd", NRT_INVALID, [] { return nrt_get_dmabuf_fd(0, 0, &some); }},
       {"nrt_get_hbm_mmap_va", NRT_INVALID, [] { return nrt_get_hbm_mmap_va(0, 0, &address, &size); }},
       {"nrt_memcpy_to_device", NRT_INVALID, [] { return nrt_memcpy_to_device(&some, &some, 4); }},
       {"nrt_get_attached_efa_bdf", NRT_FAILURE, [] { return nrt_get_attached_efa_bdf(&some, nullptr, &size); }},
       {"nrt_host_device_id_rid_map_get", NRT_INVALID, [] { return nrt_host_device_id_rid_map_get(&number, &number); }},
-      {"nrt_trace_start", NRT_INVALID, [] { return nrt_trace_start(true); }},
-      {"nrt_trace_stop", NRT_INVALID, [] { return nrt_trace_stop("x"); }},
-      {"nrt_register_async_exec_callback", NRT_INVALID,
-       [] { return nrt_register_async_exec_callback(nullptr, nullptr); }},
       {"nrt_set_pool_eng_ucode", NRT_INVALID, [] { return nrt_set_pool_eng_ucode(nullptr); }},
       {"nrt_get_libnccl_net", NRT_INVALID,
        [] {

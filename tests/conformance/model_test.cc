@@ -158,31 +158,6 @@ TEST_F(Model, givenANeffForAnotherTargetWhenLoadedThenBothTargetsAreNamed) {
   EXPECT_TRUE(has_logged("opennrt-1"));
 }
 
-TEST_F(Model, givenTwoSubgraphsWhenLoadedThenPipelinesAreRefused) {
-  NeffBuilder builder = NeffBuilder::of(opennrt::test::copy_program(4, 16).graph);
-  builder.header.num_tpb = 2;
-  builder.add_subgraph("sg01/", opennrt::test::copy_program(4, 16).graph);
-  builder.edit("kelf-0.json", [](OrderedJson& json) {
-    json["graphs"].push_back({{"name", "sg01"}, {"definition", "sg01/def.json"}});
-  });
-  expect_refused(builder.build(), NRT_INVALID, "NEFF has 2 subgraphs, expected 1");
-}
-
-TEST_F(Model, givenMoreSubgraphsThanCoresWhenLoadedThenThereAreNotEnough) {
-  std::uint32_t cores = 0;
-  ASSERT_EQ(nrt_get_visible_nc_count(&cores), NRT_SUCCESS);
-  NeffBuilder builder = NeffBuilder::of(opennrt::test::copy_program(1, 4).graph);
-  builder.header.num_tpb = cores + 1;
-  for (std::uint32_t i = 1; i <= cores; ++i) {
-    const std::string name = "sg0" + std::to_string(i);
-    builder.add_subgraph(name + "/", opennrt::test::copy_program(1, 4).graph);
-    builder.edit("kelf-0.json", [&](OrderedJson& json) {
-      json["graphs"].push_back({{"name", name}, {"definition", name + "/def.json"}});
-    });
-  }
-  expect_refused(builder.build(), NRT_LOAD_NOT_ENOUGH_NC, "needs as many NeuronCores");
-}
-
 TEST_F(Model, givenAWrongHashWhenValidationIsAskedForThenItIsRefusedAndElseIgnored) {
   NeffBuilder builder = NeffBuilder::of(opennrt::test::copy_program(4, 16).graph);
   Bytes neff = builder.build();

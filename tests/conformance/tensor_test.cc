@@ -94,6 +94,10 @@ TEST_F(Tensor, givenADeviceThatIsFullWhenTensorsAreFreedThenTheirMemoryIsThereAg
   }
   EXPECT_EQ(last, NRT_RESOURCE);
   EXPECT_GT(tensors.size(), 0u);
+  EXPECT_TRUE(has_logged("tensor \"piece\": out of device memory on Neuron Device 0 NC 0: " + std::to_string(piece) +
+                         " bytes asked for"))
+      << logged();
+  EXPECT_TRUE(has_logged(" of " + std::to_string(stats.bytes_limit) + " free")) << logged();
   for (nrt_tensor_t*& tensor : tensors) nrt_tensor_free(&tensor);
   nrt_tensor_t* tensor = allocate(NRT_TENSOR_PLACEMENT_DEVICE, piece);
   nrt_tensor_free(&tensor);
@@ -217,6 +221,30 @@ TEST_F(Tensor, givenASliceWhenItsSourceIsFreedThenTheStorageLives) {
   }
 }
 
+TEST_F(Tensor, givenSlicesOfADeviceTensorWhenFreedThenItsMemoryIsGivenBackWithTheLastOfThem) {
+  const auto used = [] {
+    nrt_vnc_memory_stats_t stats{};
+    EXPECT_EQ(nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), nullptr), NRT_SUCCESS);
+    return stats.bytes_used;
+  };
+  const std::size_t before = used();
+  nrt_tensor_t* source = allocate(NRT_TENSOR_PLACEMENT_DEVICE, 1 << 20);
+  const std::size_t during = used();
+  EXPECT_GE(during, before + (1 << 20));
+  nrt_tensor_t *first = nullptr, *second = nullptr;
+  ASSERT_EQ(nrt_tensor_allocate_slice(source, 0, 16, "first", &first), NRT_SUCCESS);
+  ASSERT_EQ(nrt_tensor_allocate_slice(source, 16, 16, "second", &second), NRT_SUCCESS);
+  EXPECT_EQ(used(), during) << "a slice takes nothing";
+  nrt_tensor_free(&source);
+  nrt_tensor_free(&first);
+  EXPECT_EQ(used(), during);
+  nrt_tensor_free(&second);
+  EXPECT_EQ(used(), before);
+  nrt_tensor_t* host = allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, 1 << 20);
+  EXPECT_EQ(used(), before) << "memory of the process is not the device's";
+  nrt_tensor_free(&host);
+}
+
 TEST_F(Tensor, givenASliceBeyondItsSourceWhenAllocatedThenItIsInvalid) {
   nrt_tensor_t* source = allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, 100);
   nrt_tensor_t* slice = nullptr;
@@ -332,21 +360,23 @@ TEST_F(Tensor, givenATensorThatWasNeverAnOutputWhenItsCompletionIsAskedForThenIt
   EXPECT_EQ(nrt_tensor_check_output_completion(tensor, 120'000, 1), NRT_TIMEOUT);
   const auto waited = std::chrono::steady_clock::now() - begin;
   EXPECT_GE(waited, std::chrono::milliseconds(120));
-  EXPECT_LT(waited, std::chrono::seconds(5));
   EXPECT_EQ(nrt_tensor_check_output_completion(nullptr, 0, 0), NRT_INVALID);
   EXPECT_EQ(nrt_tensor_reset_output_completion(nullptr), NRT_INVALID);
   EXPECT_EQ(nrt_tensor_reset_output_completion(tensor), NRT_SUCCESS);
   nrt_tensor_free(&tensor);
 }
 
-TEST_F(Tensor, givenAnUnboundedWaitForCompletionWhenTheLibraryIsClosedThenTheWaitEnds) {
+TEST_F(Tensor, givenAWaitForCompletionWithoutEndWhenTheLibraryIsClosedThenTheWaitEnds) {
   nrt_tensor_t* tensor = allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, 8);
-  NRT_STATUS status = NRT_SUCCESS;
-  std::thread waiter([&] { status = nrt_tensor_check_output_completion(tensor, -1, 1); });
+  NRT_STATUS unbounded = NRT_SUCCESS, longest = NRT_SUCCESS;
+  std::thread waiter([&] { unbounded = nrt_tensor_check_output_completion(tensor, -1, 1); });
+  std::thread other([&] { longest = nrt_tensor_check_output_completion(tensor, INT64_MAX, 1); });
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   nrt_close();
   waiter.join();
-  EXPECT_EQ(status, NRT_CLOSED);
+  other.join();
+  EXPECT_EQ(unbounded, NRT_CLOSED);
+  EXPECT_EQ(longest, NRT_CLOSED);
   nrt_tensor_free(&tensor);
 }
 

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "models/compiler.h"
+#include "tests/support/model_builder.h"
 #include "tests/support/neff_builder.h"
 #include "tests/support/subgraph_builder.h"
 #include "tests/unit/tools/process.h"
@@ -108,7 +109,7 @@ class FrontDoorFuzz : public ::testing::Test {
     SCOPED_TRACE(what);
     const auto begin = std::chrono::steady_clock::now();
     nrt_model_t* model = nullptr;
-    const NRT_STATUS loaded = nrt_load(file.data(), file.size(), 0, 1, &model);
+    const NRT_STATUS loaded = nrt_load(file.data(), file.size(), 0, -1, &model);
     if (loaded == NRT_SUCCESS) {
       ++loaded_;
       run_with_zeros(model);
@@ -362,6 +363,32 @@ TEST_F(FrontDoorFuzz, givenHostileNumbersAtEveryPlaceWhenLoadedThenEachIsRefused
   EXPECT_GT(fed_, 300);
   EXPECT_GT(loaded_, 30);
   EXPECT_GT(fed_ - loaded_, 200);
+  EXPECT_GT(reasons_.size(), 30u);
+}
+
+/// How subgraphs and CPU nodes hang together: shapes, references, attributes.
+TEST_F(FrontDoorFuzz, givenHostileValuesInAGraphOfSeveralStepsWhenLoadedThenEachIsRefusedOrRunsToADocumentedEnd) {
+  const NeffBuilder good = test::every_step().files();
+  std::vector<std::string> places, attributes;
+  numbers(good.json("neff.json"), "", places);
+  for (const char* node : {"2", "4"})
+    for (const auto& [key, value] : good.json("neff.json")["nodes"][std::stoul(node)]["attrs"].items())
+      attributes.push_back("/nodes/" + std::string(node) + "/attrs/" + key);
+  const auto put = [&](const std::string& place, const OrderedJson& value) {
+    NeffBuilder b = good;
+    b.gzip = false;
+    b.edit("neff.json", [&](OrderedJson& json) { json[OrderedJson::json_pointer(place)] = value; });
+    feed(b, place + " is " + value.dump());
+  };
+  for (const std::string& place : places)
+    for (const OrderedJson& value : {OrderedJson(0), OrderedJson(1), OrderedJson(3), OrderedJson(-4),
+                                     OrderedJson(1 << 20), OrderedJson(UINT32_MAX), OrderedJson(UINT64_MAX)})
+      put(place, value);
+  for (const std::string& place : attributes)
+    for (const char* value : {"", "0", "-1", "2", "99999999999999999999", "x", "opennrt.cast", "opennrt.topk", "ids,x"})
+      put(place, value);
+  EXPECT_GT(loaded_, 10);
+  EXPECT_GT(fed_ - loaded_, 100);
   EXPECT_GT(reasons_.size(), 30u);
 }
 

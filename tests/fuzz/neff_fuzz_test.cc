@@ -7,8 +7,11 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <functional>
 #include <random>
+#include <set>
 
+#include "tests/support/model_builder.h"
 #include "tests/support/neff_builder.h"
 #include "tests/support/subgraph_builder.h"
 
@@ -70,6 +73,7 @@ class NeffFuzz : public ::testing::Test {
   /// What users of a Neff rely on: every index is one, every transfer stays inside its variable.
   static void check_whole(const Neff& neff) {
     if (neff.target != kTarget) return;
+    check_steps(neff);
     for (const Subgraph& g : neff.subgraphs) {
       for (const Variable& v : g.variables)
         if (v.type == VariableType::kFile) {
@@ -93,6 +97,35 @@ class NeffFuzz : public ::testing::Test {
         }
       }
     }
+  }
+
+  /// Each step runs once, after what it needs; every output of the model is made.
+  static void check_steps(const Neff& neff) {
+    std::set<std::string> there;
+    for (const TensorInfo& t : neff.tensors)
+      if (t.kind == TensorKind::kInput) there.insert(t.name);
+    for (const GraphConstant& c : neff.constants) {
+      there.insert(c.info.name);
+      ASSERT_EQ(c.data.size(), c.info.bytes);
+    }
+    ASSERT_EQ(neff.steps.size(), neff.subgraphs.size() + neff.cpu_nodes.size());
+    for (const Step& step : neff.steps) {
+      if (step.kind == Step::Kind::kCpu) {
+        ASSERT_LT(step.index, neff.cpu_nodes.size());
+        const CpuNode& node = neff.cpu_nodes[step.index];
+        for (const std::string& input : node.inputs) ASSERT_TRUE(there.contains(input)) << input;
+        for (const TensorInfo& output : node.outputs) ASSERT_TRUE(there.insert(output.name).second) << output.name;
+      } else {
+        ASSERT_LT(step.index, neff.subgraphs.size());
+        for (const TensorInfo& t : neff.subgraphs[step.index].tensors) {
+          if (t.kind == TensorKind::kInput)
+            ASSERT_TRUE(there.contains(t.name)) << t.name;
+          else
+            ASSERT_TRUE(there.insert(t.name).second) << t.name;
+        }
+      }
+    }
+    for (const TensorInfo& t : neff.tensors) ASSERT_TRUE(there.contains(t.name)) << t.name;
   }
 
   int fed_ = 0, refused_ = 0;
@@ -188,34 +221,38 @@ TEST_F(NeffFuzz, givenHostileValuesAtEveryPlaceOfEveryJsonFileWhenParsedThenEach
                                          OrderedJson::object(),
                                          OrderedJson::array({OrderedJson::object()})};
   std::mt19937 random(99);
-  NeffBuilder base = good();
-  base.gzip = false;
-  for (const auto& [path, data] : base.files) {
-    if (!path.ends_with(".json")) continue;
-    std::vector<std::string> all;
-    OrderedJson json = base.json(path);
-    places(json, "", all);
-    for (const auto& place : all) {
-      for (int i = 0; i < 3; ++i) {
-        NeffBuilder b = base;
+  const auto damage = [&](NeffBuilder base, const std::function<bool(const std::string&)>& chosen) {
+    base.gzip = false;
+    for (const auto& [path, data] : base.files) {
+      if (!chosen(path)) continue;
+      std::vector<std::string> all;
+      OrderedJson json = base.json(path);
+      places(json, "", all);
+      for (const auto& place : all) {
+        for (int i = 0; i < 3; ++i) {
+          NeffBuilder b = base;
+          OrderedJson changed = json;
+          changed[OrderedJson::json_pointer(place)] = hostile[random() % hostile.size()];
+          b.json(path, changed);
+          feed(b.build());
+        }
+        if (place.empty()) continue;
+        NeffBuilder b = base;  // and without it
         OrderedJson changed = json;
-        changed[OrderedJson::json_pointer(place)] = hostile[random() % hostile.size()];
+        auto pointer = OrderedJson::json_pointer(place);
+        OrderedJson& parent = changed[pointer.parent_pointer()];
+        if (parent.is_object())
+          parent.erase(pointer.back());
+        else
+          parent.erase(parent.begin() + std::stol(pointer.back()));
         b.json(path, changed);
         feed(b.build());
       }
-      if (place.empty()) continue;
-      NeffBuilder b = base;  // and without it
-      OrderedJson changed = json;
-      auto pointer = OrderedJson::json_pointer(place);
-      OrderedJson& parent = changed[pointer.parent_pointer()];
-      if (parent.is_object())
-        parent.erase(pointer.back());
-      else
-        parent.erase(parent.begin() + std::stol(pointer.back()));
-      b.json(path, changed);
-      feed(b.build());
     }
-  }
+  };
+  damage(good(), [](const std::string& path) { return path.ends_with(".json"); });
+  damage(test::every_step().files(),
+         [](const std::string& path) { return path == "neff.json" || path.starts_with("kelf-"); });
   EXPECT_GT(fed_, 500);
   EXPECT_GT(refused_, fed_ / 2);
 }

@@ -10,6 +10,7 @@ namespace {
 
 using inf1::NotificationType;
 using inf1::chosen::ErrorNotification;
+using inf1::chosen::TraceCode;
 using isa::Engine;
 using isa::Instruction;
 using isa::Opcode;
@@ -316,13 +317,17 @@ TEST_F(Core, givenAFullErrorQueueWhenItIsReadThenTheOverflowIsReportedAsSoonAsTh
   EXPECT_EQ(errors.next().code, static_cast<std::uint8_t>(ErrorNotification::kQueueOverflow));
 }
 
-TEST_F(Core, givenInstructionTracingWhenItIsSetUpThenEveryRetirementIsNoted) {
+TEST_F(Core, givenInstructionTracingWhenItIsSetUpThenEveryStartAndRetirementIsNoted) {
   Notifications trace(*machine_, kCore, NotificationType::kTrace, 2);
   send(Engine::kPool, {nop(), nop(), nop()});
   queue_.doorbell();
   for (std::uint32_t i = 0; i < 3; ++i) {
-    ASSERT_TRUE(wait_for(trace));
-    EXPECT_EQ(trace.next().value, i);
+    for (const TraceCode code : {TraceCode::kStarted, TraceCode::kRetired}) {
+      ASSERT_TRUE(trace.available() || wait_for(trace));
+      const auto entry = trace.next();
+      EXPECT_EQ(entry.value, i);
+      EXPECT_EQ(entry.code, static_cast<std::uint8_t>(code));
+    }
   }
 }
 
@@ -398,10 +403,13 @@ TEST_F(Core, givenInstructionsWhenTheyRunThenTheyTakeTheCyclesOfTheCostModel) {
   Notifications trace(*machine_, kCore, NotificationType::kTrace, 2);
   send(Engine::kPool, {memset_sbuf(0, 1.0f, 1000), memset_sbuf(0, 1.0f, 2000)});
   queue_.doorbell();
-  ASSERT_TRUE(wait_for(trace));
-  const std::uint64_t first = trace.next().time_ns;
-  ASSERT_TRUE(wait_for(trace));
-  const std::uint64_t second = trace.next().time_ns;
+  std::vector<std::uint64_t> retired;
+  while (retired.size() < 2) {
+    ASSERT_TRUE(trace.available() || wait_for(trace));
+    const auto entry = trace.next();
+    if (entry.code == static_cast<std::uint8_t>(TraceCode::kRetired)) retired.push_back(entry.time_ns);
+  }
+  const std::uint64_t first = retired[0], second = retired[1];
   // 2000 elements per partition, one per cycle at 0.98 GHz, and at most the fixed latency on top.
   EXPECT_GE(second - first, 2040u);
   EXPECT_LE(second - first, 2040u + 70u);
