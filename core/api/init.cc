@@ -77,6 +77,13 @@ NRT_STATUS nrt_init(nrt_framework_type_t framework, const char* fw_version, cons
     } else {
       observe::log(Component::kNrt, Level::kInfo, "nrt_init", "initialized: framework {} version \"{}\" fal \"{}\"",
                    type, fw_version == nullptr ? "" : fw_version, fal_version == nullptr ? "" : fal_version);
+      const Process::Call call(process);
+      if (call.runtime() != nullptr) {
+        call.runtime()->announce(
+            observe::packed_version(kRuntimeMajor, kRuntimeMinor, OPENNRT_VERSION_MINOR),
+            observe::packed_version(fw_version == nullptr ? "" : fw_version, static_cast<std::uint64_t>(type)),
+            observe::packed_version(fal_version == nullptr ? "" : fal_version, 0));
+      }
     }
     return {};
   });

@@ -2,10 +2,12 @@
 #include "core/runtime/model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
+#include "core/runtime/counting.h"
 #include "core/runtime/input_dump.h"
 
 namespace opennrt {
@@ -142,19 +144,37 @@ Status Model::feed_back(const std::vector<Bound>& outputs, std::vector<std::vect
 Status Model::check(const TensorSet& input_set, const TensorSet& output_set, std::optional<std::uint32_t> vnc) {
   const std::shared_lock lock(gate_);
   if (replicas_.empty()) return make_error(ErrorCode::kInvalidHandle, "model \"{}\" has been unloaded", name());
-  const auto inputs = bind(input_set, neff::TensorKind::kInput);
-  if (!inputs) return tl::unexpected(inputs.error());
-  const auto outputs = bind(output_set, neff::TensorKind::kOutput);
-  if (!outputs) return tl::unexpected(outputs.error());
-  const Result<Pipeline*> chosen = choose(*inputs, *outputs, vnc);
-  if (!chosen) return tl::unexpected(chosen.error());
-  return {};
+  const Status fine = [&]() -> Status {
+    const auto inputs = bind(input_set, neff::TensorKind::kInput);
+    if (!inputs) return tl::unexpected(inputs.error());
+    const auto outputs = bind(output_set, neff::TensorKind::kOutput);
+    if (!outputs) return tl::unexpected(outputs.error());
+    const Result<Pipeline*> chosen = choose(*inputs, *outputs, vnc);
+    if (!chosen) return tl::unexpected(chosen.error());
+    return {};
+  }();
+  if (!fine) count_refused(fine.error(), vnc);
+  return fine;
 }
 
-Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const TensorSet& output_set, int repeat,
+void Model::count_refused(const Error& error, std::optional<std::uint32_t> vnc) const {
+  const auto at = vnc ? std::find(vncs_.begin(), vncs_.end(), *vnc) : vncs_.begin();
+  const std::size_t replica = at == vncs_.end() ? 0 : static_cast<std::size_t>(at - vncs_.begin());
+  const umd::Program& program = replicas_[replica]->first_program();
+  count_failure(program.device()->counters(), program.core(), error.code);
+}
+
+Result<umd::ExecutionReport> Model::execute(const TensorSet& inputs, const TensorSet& outputs, int repeat,
                                             std::optional<std::uint32_t> vnc) {
   const std::shared_lock lock(gate_);
   if (replicas_.empty()) return make_error(ErrorCode::kInvalidHandle, "model \"{}\" has been unloaded", name());
+  auto report = run(inputs, outputs, repeat, vnc);
+  if (!report) count_refused(report.error(), vnc);
+  return report;
+}
+
+Result<umd::ExecutionReport> Model::run(const TensorSet& input_set, const TensorSet& output_set, int repeat,
+                                        std::optional<std::uint32_t> vnc) {
   const auto inputs = bind(input_set, neff::TensorKind::kInput);
   if (!inputs) return tl::unexpected(inputs.error());
   const auto outputs = bind(output_set, neff::TensorKind::kOutput);
@@ -183,8 +203,10 @@ Result<umd::ExecutionReport> Model::execute(const TensorSet& input_set, const Te
     if (i > 0 && feeds_back_) {
       if (const Status done = feed_back(*outputs, fed, in); !done) return tl::unexpected(done.error());
     }
+    const auto begun = std::chrono::steady_clock::now();
     auto report = replica.execute(in, out, timeout_ns_);
     if (!report) return report;
+    count_inference(replica.first_program(), *report, std::chrono::steady_clock::now() - begun);
     total.outcome = report->outcome;
     total.message = std::move(report->message);
     total.device_ns += report->device_ns;

@@ -62,6 +62,9 @@ class Model {
     umd::Binding binding;
   };
   Model() = default;
+  Result<umd::ExecutionReport> run(const TensorSet& inputs, const TensorSet& outputs, int repeat,
+                                   std::optional<std::uint32_t> vnc);
+  void count_refused(const Error& error, std::optional<std::uint32_t> vnc) const;
   Result<std::vector<Bound>> bind(const TensorSet& set, neff::TensorKind kind) const;
   Result<Pipeline*> choose(std::span<const Bound> inputs, std::span<const Bound> outputs,
                            std::optional<std::uint32_t> vnc);

@@ -264,7 +264,9 @@ Result<umd::ExecutionReport> Pipeline::run_stage(std::size_t number, std::span<c
   if (!step.debug.empty() && observe::debug_stream::wanted(stage.vnc))
     run.completed = [this, number] { report_debug_tensors(number); };
   run.id = &stage.id;
-  return stage.program->execute(inputs, outputs, run);
+  auto report = stage.program->execute(inputs, outputs, run);
+  if (report) stage.program->device()->counters().add_time(stage.program->core(), report->device_ns);
+  return report;
 }
 
 void Pipeline::report_debug_tensors(std::size_t number) const {

@@ -43,6 +43,8 @@ class Pipeline {
   std::uint32_t vnc() const { return stages_.front().vnc; }  ///< its first core
   /// Whether one of its cores is on the device.
   bool uses(const umd::Device& device) const;
+  /// Where its inferences are counted.
+  const umd::Program& first_program() const { return *stages_.front().program; }
   std::uint32_t first_device() const { return stages_.front().program->device()->number(); }
 
   std::atomic<std::uint32_t> busy{0};  ///< threads in execute(), kept by the caller

@@ -9,6 +9,7 @@
 
 #include "core/neff/neff.h"
 #include "core/observe/log.h"
+#include "core/runtime/counting.h"
 
 namespace opennrt {
 namespace {
@@ -73,6 +74,7 @@ Result<std::unique_ptr<Runtime>> Runtime::open(Configuration configuration) {
   auto cores = runtime->machine_->reserve(runtime->machine_->configuration().cores);
   if (!cores) return tl::unexpected(cores.error());
   runtime->cores_ = std::move(*cores);
+  for (const Core& core : runtime->cores_) core.device->start_counting();
   runtime->loads_.assign(runtime->cores_.size(), 0);
   const auto core_count = static_cast<std::uint32_t>(runtime->cores_.size());
   runtime->units_ = std::make_unique<ExecutionUnits>(core_count);
@@ -168,6 +170,19 @@ void Runtime::forget(std::span<const std::uint32_t> vncs) {
 
 Result<std::shared_ptr<Model>> Runtime::load(std::span<const std::byte> bytes, std::int32_t vnc,
                                              std::int32_t vnc_count) {
+  auto model = load_neff(bytes, vnc, vnc_count);
+  if (!model) {
+    count_refused(vnc >= 0 && static_cast<std::size_t>(vnc) < cores_.size() ? static_cast<std::uint32_t>(vnc) : 0,
+                  model.error().code);
+    return model;
+  }
+  for (const std::uint32_t on : (*model)->cores())
+    cores_[on].device->counters().add(cores_[on].device_core, observe::CoreCounter::kModelLoads);
+  return model;
+}
+
+Result<std::shared_ptr<Model>> Runtime::load_neff(std::span<const std::byte> bytes, std::int32_t vnc,
+                                                  std::int32_t vnc_count) {
   if (vnc_count == 0 || vnc_count < -1) {
     return make_error(ErrorCode::kInvalidArgument, "vnc_count is {}, expected -1 or a number of NeuronCores from 1",
                       vnc_count);
@@ -210,6 +225,20 @@ void Runtime::unload(Model& model) {
   }
   model.unload();
   forget(model.cores());
+}
+
+void Runtime::announce(std::uint64_t runtime, std::uint64_t framework, std::uint64_t fal) const {
+  for (const Core& core : cores_) {
+    const observe::CounterStore& counters = core.device->counters();
+    counters.set(observe::DeviceCounter::kRuntimeVersion, runtime);
+    counters.set(observe::DeviceCounter::kFrameworkVersion, framework);
+    counters.set(observe::DeviceCounter::kFalVersion, fal);
+  }
+}
+
+void Runtime::count_refused(std::uint32_t vnc, ErrorCode code) const {
+  const Core& core = cores_[vnc];
+  count_failure(core.device->counters(), core.device_core, code);
 }
 
 Result<opennrt_mem_stats_t> Runtime::memory_stats(std::uint32_t vnc) const {

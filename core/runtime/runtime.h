@@ -45,9 +45,15 @@ class Runtime {
 
   Result<opennrt_mem_stats_t> memory_stats(std::uint32_t vnc) const;
 
+  /// For those who read counters of this process: the versions as observe::packed_version() has them.
+  void announce(std::uint64_t runtime, std::uint64_t framework, std::uint64_t fal) const;
+  /// Counts an execution that did not get as far as its model.
+  void count_refused(std::uint32_t vnc, ErrorCode code) const;
+
  private:
   Runtime() = default;
   Result<std::vector<Placement>> place(std::int32_t vnc, std::uint32_t replicas, std::uint32_t cores_per_replica);
+  Result<std::shared_ptr<Model>> load_neff(std::span<const std::byte> neff, std::int32_t vnc, std::int32_t vnc_count);
   void forget(std::span<const std::uint32_t> vncs);
   void log_information() const;
 

@@ -44,6 +44,46 @@ std::uint32_t preferred_channel(std::uint32_t core, opennrt_mem_category_t categ
   return (core + (data ? 1 : 0)) % channels;
 }
 
+/// The datastore has five slots per place for what the driver tells apart further.
+void count(const Device& device, std::uint32_t core, opennrt_mem_category_t category, std::int64_t bytes) {
+  using enum observe::CoreCounter;
+  using enum observe::DeviceCounter;
+  const observe::CounterStore& counters = device.counters();
+  switch (category) {
+    case OPENNRT_MEM_CODE_HOST:
+      counters.add(kCodeHost, bytes);
+      return;
+    case OPENNRT_MEM_TENSORS_HOST:
+      counters.add(kTensorsHost, bytes);
+      return;
+    case OPENNRT_MEM_CONSTANTS_HOST:
+      counters.add(kConstantsHost, bytes);
+      return;
+    case OPENNRT_MEM_MISC_HOST:
+    case OPENNRT_MEM_NOTIFICATION_HOST:
+    case OPENNRT_MEM_DMA_RINGS_HOST:
+      counters.add(kMiscHost, bytes);
+      return;
+    case OPENNRT_MEM_CODE_DEVICE:
+      counters.add(core, kCodeDevice, bytes);
+      return;
+    case OPENNRT_MEM_TENSORS_DEVICE:
+      counters.add(core, kTensorsDevice, bytes);
+      return;
+    case OPENNRT_MEM_CONSTANTS_DEVICE:
+      counters.add(core, kConstantsDevice, bytes);
+      return;
+    case OPENNRT_MEM_SCRATCHPAD_DEVICE:
+      counters.add(core, kScratchpadDevice, bytes);
+      return;
+    case OPENNRT_MEM_MISC_DEVICE:
+    case OPENNRT_MEM_NOTIFICATION_DEVICE:
+    case OPENNRT_MEM_DMA_RINGS_DEVICE:
+      counters.add(core, kMiscDevice, bytes);
+      return;
+  }
+}
+
 Status check_access(const Memory& memory, std::uint64_t offset, std::uint64_t bytes) {
   if (offset > memory.bytes() || bytes > memory.bytes() - offset)
     return make_error(ErrorCode::kInvalidArgument, "access to bytes {} to {} of a memory of {} bytes", offset,
@@ -59,6 +99,7 @@ Memory::~Memory() {
   const auto& api = device_->api();
   if (host_ != nullptr) call(api.mem_unmap, device_->handle(), handle_);
   call(api.mem_free, device_->handle(), handle_);
+  count(*device_, core_, category_, -static_cast<std::int64_t>(bytes_));
 }
 
 Status Memory::write(std::uint64_t offset, std::span<const std::byte> data) {
@@ -130,10 +171,22 @@ Result<std::shared_ptr<Device>> Device::open(std::shared_ptr<Backend> backend, s
 
 Device::~Device() {
   for (auto& context : contexts_) context.reset();
+  counters_ = {};
+  if (counters_address_ != nullptr) call(api().counters_unmap, handle_, counters_address_);
   if (handle_ != nullptr) api().device_close(handle_);
 }
 
-Result<std::shared_ptr<Memory>> Device::adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core) {
+void Device::start_counting() {
+  void* address = nullptr;
+  std::size_t bytes = 0;
+  if (counters_ || call(api().counters_map, handle_, std::int32_t{0}, &address, &bytes) != 0) return;
+  counters_address_ = address;
+  counters_ = {address, bytes};
+  counters_.begin();
+}
+
+Result<std::shared_ptr<Memory>> Device::adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core,
+                                              opennrt_mem_category_t category) {
   std::shared_ptr<Memory> memory(new Memory());
   memory->device_ = shared_from_this();
   memory->handle_ = handle;
@@ -143,6 +196,8 @@ Result<std::shared_ptr<Memory>> Device::adopt(opennrt_mem_t handle, std::uint64_
   const int result = call(api().mem_info, handle_, handle, &info);
   if (result != 0) return driver_error(result, "mem_info", number_);
   memory->address_ = info.device_address;
+  memory->category_ = category;
+  count(*this, core, category, static_cast<std::int64_t>(bytes));
   return memory;
 }
 
@@ -168,7 +223,7 @@ Result<std::shared_ptr<Memory>> Device::allocate_device(std::uint64_t bytes, std
               : "nothing that large is free");
   }
   if (result != 0) return driver_error(result, "mem_alloc", number_);
-  return adopt(handle, bytes, core);
+  return adopt(handle, bytes, core, category);
 }
 
 Result<std::shared_ptr<Memory>> Device::allocate_host(std::uint64_t bytes, std::uint32_t core,
@@ -182,7 +237,7 @@ Result<std::shared_ptr<Memory>> Device::allocate_host(std::uint64_t bytes, std::
                       "out of host memory for DMA on Neuron Device {} NC {}: {} bytes asked for ({})", number_, core,
                       bytes, category_name(category));
   if (result != 0) return driver_error(result, "mem_alloc", number_);
-  auto memory = adopt(handle, bytes, core);
+  auto memory = adopt(handle, bytes, core, category);
   if (!memory) return memory;
   void* address = nullptr;
   result = call(api().mem_map, handle_, handle, &address);

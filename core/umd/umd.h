@@ -21,6 +21,7 @@
 #include "core/common/error.h"
 #include "core/isa/inf1.h"
 #include "core/neff/neff.h"
+#include "core/observe/counters.h"
 #include "core/observe/profile.h"
 
 namespace opennrt::umd {
@@ -80,6 +81,7 @@ class Memory {
   opennrt_mem_t handle_ = 0;
   std::uint64_t address_ = 0, bytes_ = 0;
   std::uint32_t core_ = 0;
+  opennrt_mem_category_t category_{};  ///< as which it is counted
   std::byte* host_ = nullptr;
 };
 
@@ -107,14 +109,22 @@ class Device : public std::enable_shared_from_this<Device> {
   /// What programs on one core share (notification queues, their order); made when first asked for, lives as long as the device.
   Result<CoreContext*> core_context(std::uint32_t core);
 
+  /// What happens on this device from now on is counted where other processes see it, if the backend has such a place. To be
+  /// called before anything else uses the device; more than once is fine.
+  void start_counting();
+  const observe::CounterStore& counters() const { return counters_; }
+
  private:
   /// Owns what mem_alloc handed out.
-  Result<std::shared_ptr<Memory>> adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core);
+  Result<std::shared_ptr<Memory>> adopt(opennrt_mem_t handle, std::uint64_t bytes, std::uint32_t core,
+                                        opennrt_mem_category_t category);
   Device();
   std::shared_ptr<Backend> backend_;
   opennrt_device_t* handle_ = nullptr;
   opennrt_device_info_t info_{};
   std::uint32_t number_ = 0;
+  observe::CounterStore counters_;
+  void* counters_address_ = nullptr;
   std::mutex mutex_;  ///< of contexts_
   std::array<std::unique_ptr<CoreContext>, inf1::kCoresPerDevice> contexts_;
 };
