@@ -34,6 +34,7 @@ NRT_STATUS schedule(const char* function, const Ticket& ticket, Body&& body) noe
     const auto seq =
         runtime.units().schedule(job->vnc, job->unit, ticket.queue, std::move(job->work), std::move(*errors));
     if (!seq && seq.error().code == ErrorCode::kQueueFull) {  // how the caller is told to wait: nothing is wrong
+      if (job->unit == Unit::kCompute) runtime.count_refused(job->vnc, ErrorCode::kQueueFull);
       observe::log(observe::Component::kNrt, observe::Level::kDebug, function, "{}", seq.error().message);
       return to_status(seq.error().code);
     }
@@ -69,7 +70,9 @@ NRT_STATUS opennrt::api::enqueue(const char* function, Runtime& runtime, const s
                                                [function, model, sets, repeat](std::uint32_t vnc) -> int {
                                                  return run(function, *model, sets->inputs, sets->outputs, repeat, vnc);
                                                });
-  return queued ? NRT_SUCCESS : fail(function, queued.error());
+  if (queued) return NRT_SUCCESS;
+  runtime.count_refused(model->vnc(), queued.error().code);
+  return fail(function, queued.error());
 }
 
 extern "C" {

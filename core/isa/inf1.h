@@ -2,8 +2,8 @@
 //
 // Where things are on an Inf1 device, as its public kernel driver addresses them (aws-neuron-driver v1/address_map.h,
 // v1/putils.h, udma/udma_regs.h). What is not public and was chosen by us is in namespace chosen and says so; see
-// docs/fidelity.md. These are facts of the hardware that the runtime, the backends and the simulator agree on; sizes that a
-// chip model may change (SBUF bytes, clocks, latencies) are in simulator/chips/*.json.
+// docs/fidelity.md. These are facts of the hardware that the runtime, the backends and the simulator agree on; sizes
+// that a chip model may change (SBUF bytes, clocks, latencies) are in simulator/chips/*.json.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace opennrt::inf1 {
 
 // ---- PCI (aws-neuron-driver neuron_pci.c; revisions: neuron_arch.c) ----
 inline constexpr std::uint16_t kPciVendor = 0x1d0f, kPciDevice = 0x7064;
-inline constexpr std::uint32_t kPciClass = 0x08'8000;  // "other system peripheral"
+inline constexpr std::uint32_t kPciClass = 0x08'8000;                                // "other system peripheral"
 inline constexpr std::uint8_t kPciRevisionQemu = 0xff, kPciRevisionEmulator = 0xf0;  // else: silicon
 inline constexpr std::uint64_t kBar0Bytes = 0x100'0000;                              // all registers below
 inline constexpr std::uint64_t kBar2Bytes = 0x1000'0000;                             // four core windows
@@ -21,6 +21,7 @@ inline constexpr std::uint64_t kBar2Bytes = 0x1000'0000;                        
 inline constexpr std::uint64_t kDramChannelBase[2] = {0x0ull, 0x10'0000'0000ull};
 inline constexpr std::uint64_t kDramChannelSize = 0x1'0000'0000ull;  // 4 GiB each
 inline constexpr std::uint32_t kDramChannels = 2;
+inline constexpr std::uint32_t kDramRegions = 4;  // pools that the driver cuts each channel into (v1/neuron_dhal_v1.c)
 inline constexpr std::uint64_t kPort1 = 0x1000'0000'0000ull;     // AXI port 1 (an alias of the same memory)
 inline constexpr std::uint64_t kHostBase = 0x4000'0000'0000ull;  // PCIe x8: host memory = kHostBase | bus address
 inline constexpr std::uint64_t kEastBase = 0x8000'0000'0000ull;  // PCIe x4 to the east neighbour
@@ -56,7 +57,8 @@ inline constexpr std::uint64_t kFifoBytes = 0x4000;  // 16 KiB
 namespace chosen {  // not public: free addresses of the same window, ours
 inline constexpr std::uint64_t kActFifoOffset = 0x266'0000;
 inline constexpr std::uint64_t kPoolFifoOffset = 0x266'4000;
-/// SBUF: partition p begins at kSbufOffset + p * kSbufPartitionStride; only the first bytes of each stride exist (chip file).
+/// SBUF: partition p begins at kSbufOffset + p * kSbufPartitionStride; only the first bytes of each stride exist (chip
+/// file).
 inline constexpr std::uint64_t kSbufOffset = 0x0;
 inline constexpr std::uint64_t kSbufPartitionStride = 0x2'0000;  // 128 KiB
 /// PSUM likewise.
@@ -79,8 +81,9 @@ inline constexpr std::uint64_t kPutilsBase = 0x40'4000;  // + core * kPutilsStri
 inline constexpr std::uint64_t kPutilsStride = 0x1'0000;
 inline constexpr std::uint64_t kMiscRam = 0x78'e000;  // firmware mailbox
 
-/// Words of MISC RAM (aws-neuron-driver neuron_fw_io.h, v1/fw_io.h), relative to kMiscRam. ECC counters: corrected errors in the upper
-/// half of the word, uncorrected ones in the lower; one word for SRAM and one for each DRAM channel.
+/// Words of MISC RAM (aws-neuron-driver neuron_fw_io.h, v1/fw_io.h), relative to kMiscRam. ECC counters: corrected
+/// errors in the upper half of the word, uncorrected ones in the lower; one word for SRAM and one for each DRAM
+/// channel.
 inline constexpr std::uint32_t kFwApiVersion = 0x00, kFwStatus = 0x1c, kFwDeviceId = 0x24, kFwSerialLow = 0x38,
                                kFwSerialHigh = 0x3c, kFwEccSram = 0x40, kFwEccDram = 0x44, kFwMetrics = 0x100,
                                kFwResetCores = 0x1d8, kFwReset = 0x1ec, kFwRequestHigh = 0x1f0, kFwRequestLow = 0x1f4,
@@ -116,8 +119,8 @@ inline constexpr std::uint32_t kM2sCompletionCfg = 0xa0, kS2mCompletionCfg = 0x5
 inline constexpr std::uint32_t kM2sSwControl = 0xb0, kS2mSwControl = 0x64, kQueueReset = 1u << 8;
 inline constexpr std::uint32_t kQCfgEnable = 3u << 16;  // prefetch and scheduling enabled
 
-// Registers of a whole UDMA, relative to its base: state (four fields of two bits: 0 idle, 1 normal, 2 abort) and the request to change
-// it, limits of a packet, size of completion descriptors, error causes.
+// Registers of a whole UDMA, relative to its base: state (four fields of two bits: 0 idle, 1 normal, 2 abort) and the
+// request to change it, limits of a packet, size of completion descriptors, error causes.
 inline constexpr std::uint64_t kM2sState = 0x200, kM2sChangeState = 0x204, kS2mState = 0x2'0200,
                                kS2mChangeState = 0x2'0204, kM2sLengthCfg = 0x254, kM2sPrefetchCfg2 = 0x308,
                                kS2mCompletionCfg1 = 0x2'0380, kM2sErrors = 0x3'a000, kS2mErrors = 0x3'a040;
@@ -148,11 +151,12 @@ enum class NotificationType : std::uint32_t { kTrace = 0, kNotify = 1, kEvent = 
 // ---- notification entries: layout chosen by us, 16 bytes, little-endian ----
 namespace chosen {
 struct Notification {
-  std::uint8_t phase;     ///< 1 during the first pass over the ring, 0 during the second, and so on
-  std::uint8_t type;      ///< NotificationType
-  std::uint8_t engine;    ///< isa::Engine of the sender; 3 = DMA
-  std::uint8_t code;      ///< kError: ErrorNotification; kTrace: TraceCode; otherwise 0
-  std::uint32_t value;    ///< kNotify: the instruction's value; kError: where (instruction index, descriptor index); kTrace: index
+  std::uint8_t phase;   ///< 1 during the first pass over the ring, 0 during the second, and so on
+  std::uint8_t type;    ///< NotificationType
+  std::uint8_t engine;  ///< isa::Engine of the sender; 3 = DMA
+  std::uint8_t code;    ///< kError: ErrorNotification; kTrace: TraceCode; otherwise 0
+  /// kNotify: the instruction's value; kError: where (instruction index, descriptor index); kTrace: instruction index.
+  std::uint32_t value;
   std::uint64_t time_ns;  ///< the device's clock
 };
 static_assert(sizeof(Notification) == 16);
@@ -184,11 +188,13 @@ inline constexpr std::uint64_t kNqErrorBaseLow = 0x1074, kNqEventBaseLow = 0x109
 inline constexpr std::uint64_t kNqHeadAfterBaseLow = 0x18;
 
 namespace chosen {
-/// Written by the reader: how many entries it has consumed in total since the queue was set up (u32, wraps around). From the first such
-/// write on a queue holds size / 16 entries that are not consumed; what does not fit is lost and reported by kQueueOverflow. A
-/// reader that never writes it has a ring whose oldest entries are overwritten: the public driver knows no such register.
+/// Written by the reader: how many entries it has consumed in total since the queue was set up (u32, wraps around).
+/// From the first such write on a queue holds size / 16 entries that are not consumed; what does not fit is lost and
+/// reported by kQueueOverflow. A reader that never writes it has a ring whose oldest entries are overwritten: the
+/// public driver knows no such register.
 inline constexpr std::uint64_t kNqConsumedAfterBaseLow = 0x1c;
-/// Bits of a UDMA queue's status register (kQStatus). Abort stays until the queue is reset; the reason is a DmaAbortReason.
+/// Bits of a UDMA queue's status register (kQStatus). Abort stays until the queue is reset; the reason is a
+/// DmaAbortReason.
 inline constexpr std::uint32_t kQStatusAbort = 1u << 31, kQStatusBusy = 1u << 30, kQStatusReasonMask = 0xff;
 enum class DmaAbortReason : std::uint8_t {
   kNone = 0,

@@ -68,23 +68,22 @@ struct NamedCounter {
 };
 /// How executions and loads end. One that succeeds or fails is counted in exactly one of these. Names are those of sysfs and
 /// neuron-monitor where they have one.
-inline constexpr NamedCounter kEndings[] = {
-    {CoreCounter::kCompleted, "completed"},
-    {CoreCounter::kCompletedWithError, "completed_with_err"},
-    {CoreCounter::kCompletedWithNumericalError, "completed_with_num_err"},
-    {CoreCounter::kTimedOut, "timed_out"},
-    {CoreCounter::kIncorrectInput, "incorrect_input"},
-    {CoreCounter::kFailedToQueue, "failed_to_queue"},
-    {CoreCounter::kGenericFailure, "failure"},
-    {CoreCounter::kResourceError, "resource_error"},
-    {CoreCounter::kNotEnoughCores, "resource_nc_error"},
-    {CoreCounter::kInvalid, "invalid_error"},
-    {CoreCounter::kUnsupportedNeffVersion, "unsupported_neff_version"},
-    {CoreCounter::kOutOfBounds, "oob_error"},
-    {CoreCounter::kHbmUncorrectable, "hw_hbm_ue_error"},
-    {CoreCounter::kCoreUncorrectable, "hw_nc_ue_error"},
-    {CoreCounter::kDmaAbort, "hw_dma_abort_error"},
-    {CoreCounter::kNotificationOverflow, "execute_sw_nq_overflow"}};
+inline constexpr NamedCounter kEndings[] = {{CoreCounter::kCompleted, "completed"},
+                                            {CoreCounter::kCompletedWithError, "completed_with_err"},
+                                            {CoreCounter::kCompletedWithNumericalError, "completed_with_num_err"},
+                                            {CoreCounter::kTimedOut, "timed_out"},
+                                            {CoreCounter::kIncorrectInput, "incorrect_input"},
+                                            {CoreCounter::kFailedToQueue, "failed_to_queue"},
+                                            {CoreCounter::kGenericFailure, "failure"},
+                                            {CoreCounter::kResourceError, "resource_error"},
+                                            {CoreCounter::kNotEnoughCores, "resource_nc_error"},
+                                            {CoreCounter::kInvalid, "invalid_error"},
+                                            {CoreCounter::kUnsupportedNeffVersion, "unsupported_neff_version"},
+                                            {CoreCounter::kOutOfBounds, "oob_error"},
+                                            {CoreCounter::kHbmUncorrectable, "hw_hbm_ue_error"},
+                                            {CoreCounter::kCoreUncorrectable, "hw_nc_ue_error"},
+                                            {CoreCounter::kDmaAbort, "hw_dma_abort_error"},
+                                            {CoreCounter::kNotificationOverflow, "execute_sw_nq_overflow"}};
 /// What kind of error it was, for those that failed: at most one of these each.
 inline constexpr NamedCounter kErrorKinds[] = {
     {CoreCounter::kGenericError, "generic"},     {CoreCounter::kNumericalError, "numerical"},

@@ -72,7 +72,10 @@ constexpr std::array kKnown = {
     VariableInfo{"OPENNRT_SIM_DEVICES", "device numbers separated by commas, increasing",
                  "sim: the devices that are visible"},
     VariableInfo{"OPENNRT_SIM_TRACE", "a file's path", "sim: Chrome trace written at nrt_close"},
+    VariableInfo{"OPENNRT_SIM_VCD", "a file's path", "sim: Value Change Dump written at nrt_close"},
     VariableInfo{"OPENNRT_SIM_STATS", "a file's path", "sim: JSON summary written at nrt_close"},
+    VariableInfo{"OPENNRT_SIM_REALTIME", "a number from 0 to 1000000",
+                 "sim: seconds that a simulated second takes at least, 0 by default"},
     VariableInfo{"OPENNRT_SIM_DETERMINISTIC", "0 or 1", "sim: the same cycles whatever the order of submission"},
     VariableInfo{"OPENNRT_RUNTIME_DIR", "a folder's path", "sim: where the locks of the cores are"},
 };

@@ -209,8 +209,11 @@ Result<std::shared_ptr<Memory>> Device::allocate_device(std::uint64_t bytes, std
   std::uint32_t first = preferred_channel(core, category, info_.dram_channels);
   opennrt_mem_t handle = 0;
   int result = -ENOMEM;
-  for (std::uint32_t i = 0; i < info_.dram_channels && result == -ENOMEM; ++i) {
-    opennrt_mem_params_t params{bytes, alignment, false, (first + i) % info_.dram_channels, 0, core, category};
+  // Each core begins with a region of its own, and borrows from the others of the channel before it takes the next one.
+  const std::uint32_t regions = std::max(1u, info_.dram_regions);
+  for (std::uint32_t i = 0; i < info_.dram_channels * regions && result == -ENOMEM; ++i) {
+    const std::uint32_t channel = (first + i / regions) % info_.dram_channels, region = (core + i) % regions;
+    opennrt_mem_params_t params{bytes, alignment, false, channel, region, core, category};
     result = call(api().mem_alloc, handle_, static_cast<const opennrt_mem_params_t*>(&params), &handle);
   }
   if (result == -ENOMEM) {

@@ -43,6 +43,7 @@ struct RunOptions {
   bool zero_inputs = false;
   int core = -1;
   int repeat = 1;
+  bool stats = false;  ///< show what the simulated chip did
 };
 Status run(const RunOptions& options);
 
@@ -61,8 +62,15 @@ struct StatsOptions {
 /// Shows the summary that the simulator writes (OPENNRT_SIM_STATS).
 Status stats(const StatsOptions& options);
 
+void print_stats(const client::SimStats& stats, std::optional<std::uint64_t> inferences);
 /// Simulated time per inference (of all cores together) and throughput.
 void print_latency(const client::SimStats& stats, std::uint64_t inferences);
+
+struct PsOptions {
+  bool json = false;
+};
+/// Shows which processes of this user hold simulated NeuronCores, and what they count.
+Status ps(const PsOptions& options);
 
 Status version();
 

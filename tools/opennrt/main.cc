@@ -97,6 +97,8 @@ void add_run(CLI::App& app, std::function<Status()>& action) {
       ->check(CLI::Range(1, 1000000000))
       ->type_name("N")
       ->default_str("1");
+  command->add_flag("--stats", options->stats,
+                    "Show what the simulated chip did: busy, waits, bytes by link, roofline");
   command->callback([options, &action] { action = [options] { return opennrt::tool::run(*options); }; });
 }
 
@@ -135,6 +137,13 @@ void add_stats(CLI::App& app, std::function<Status()>& action) {
   command->callback([options, &action] { action = [options] { return opennrt::tool::stats(*options); }; });
 }
 
+void add_ps(CLI::App& app, std::function<Status()>& action) {
+  auto* command = app.add_subcommand("ps", "Show who holds which simulated NeuronCores, inferences, errors and memory");
+  auto options = std::make_shared<opennrt::tool::PsOptions>();
+  command->add_flag("--json", options->json, "As JSON, with every counter");
+  command->callback([options, &action] { action = [options] { return opennrt::tool::ps(*options); }; });
+}
+
 /// CLI11 only says that a command is required when one is given that it does not know.
 std::optional<std::string> usage_error(const CLI::App& app, int argc, char** argv) {
   const CLI::App* at = &app;
@@ -160,6 +169,7 @@ int run_tool(int argc, char** argv) {
   add_run(app, action);
   add_bench(app, action);
   add_stats(app, action);
+  add_ps(app, action);
   app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")
       ->callback([&action] { action = [] { return opennrt::tool::version(); }; });
   // After the commands, which would inherit it.

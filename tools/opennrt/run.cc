@@ -11,6 +11,7 @@
 #include "tools/support/array.h"
 #include "tools/support/client.h"
 #include "tools/support/files.h"
+#include "tools/support/sim_stats.h"
 
 namespace opennrt::tool {
 namespace {
@@ -98,9 +99,7 @@ Status write_output(const TensorInfo& info, const client::Tensor& tensor, const 
   return {};
 }
 
-}  // namespace
-
-Status run(const RunOptions& options) {
+Status run_model(const RunOptions& options) {
   const auto arrays = read_inputs(options.inputs);
   if (!arrays) return tl::unexpected<Error>(arrays.error());
   const auto neff = client::read_file(options.model);
@@ -142,6 +141,21 @@ Status run(const RunOptions& options) {
   }
   fmt::print("{} execution{} in {:.3f} ms of wall time\n", options.repeat, options.repeat == 1 ? "" : "s",
              took.count());
+  return outcome;
+}
+
+}  // namespace
+
+Status run(const RunOptions& options) {
+  if (!options.stats) return run_model(options);
+  const client::SummaryRequest summary;  // before the runtime is initialised, read after it has closed
+  const Status outcome = run_model(options);
+  const auto stats = summary.read();
+  if (!stats) return outcome ? tl::unexpected<Error>(stats.error()) : outcome;
+  if (stats->has_value())
+    print_stats(**stats, static_cast<std::uint64_t>(options.repeat));
+  else if (outcome)
+    fmt::print("no statistics: the backend is not the simulator\n");
   return outcome;
 }
 

@@ -25,6 +25,9 @@ SimStats::Engine parse_engine(const json& from) {
   from.at("stalled_semaphore_ns").get_to(engine.stalled_semaphore_ns);
   from.at("stalled_event_ns").get_to(engine.stalled_event_ns);
   from.at("stalled_instructions_ns").get_to(engine.stalled_instructions_ns);
+  for (const auto& [semaphore, ns] : from.at("stalled_on_semaphore_ns").items())
+    engine.stalled_on_semaphore_ns[static_cast<std::uint32_t>(std::strtoul(semaphore.c_str(), nullptr, 10))] =
+        ns.get<std::uint64_t>();
   return engine;
 }
 
@@ -45,6 +48,23 @@ SimStats::Core parse_core(const json& from) {
   dma.at("core_memory_read_bytes").get_to(core.core_memory_read_bytes);
   dma.at("core_memory_write_bytes").get_to(core.core_memory_write_bytes);
   dma.at("instruction_bytes").get_to(core.instruction_bytes);
+  dma.at("neighbour_read_bytes").get_to(core.neighbour_read_bytes);
+  dma.at("neighbour_write_bytes").get_to(core.neighbour_write_bytes);
+  for (const json& one : dma.at("queues")) {
+    SimStats::Queue& queue = core.queues.emplace_back();
+    one.at("engine").get_to(queue.engine);
+    one.at("queue").get_to(queue.queue);
+    one.at("packets").get_to(queue.packets);
+    one.at("bytes").get_to(queue.bytes);
+    one.at("busy_ns").get_to(queue.busy_ns);
+  }
+  const json& roof = from.at("roofline");
+  roof.at("operations_per_byte").get_to(core.roofline.operations_per_byte);
+  roof.at("peak_gflops").get_to(core.roofline.peak_gflops);
+  roof.at("dram_gigabytes_per_second").get_to(core.roofline.dram_gigabytes_per_second);
+  roof.at("attainable_gflops").get_to(core.roofline.attainable_gflops);
+  roof.at("achieved_gflops").get_to(core.roofline.achieved_gflops);
+  roof.at("bound").get_to(core.roofline.bound);
   return core;
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,17 @@ struct SimStats {
   struct Engine {
     std::uint64_t instructions = 0, busy_cycles = 0, useful_operations = 0;
     std::uint64_t busy_ns = 0, stalled_semaphore_ns = 0, stalled_event_ns = 0, stalled_instructions_ns = 0;
+    std::map<std::uint32_t, std::uint64_t> stalled_on_semaphore_ns;  ///< by semaphore; those that were waited for
+  };
+  struct Queue {
+    std::uint32_t engine = 0, queue = 0;  ///< engine of the core
+    std::uint64_t packets = 0, bytes = 0, busy_ns = 0;
+  };
+  /// Where the core is under its roof; operations are multiplications and additions of the tensor engine.
+  struct Roofline {
+    double operations_per_byte = 0, peak_gflops = 0, dram_gigabytes_per_second = 0, attainable_gflops = 0,
+           achieved_gflops = 0;
+    std::string bound;  ///< "compute" or "memory"
   };
   struct Core {
     std::uint32_t device = 0, core = 0;
@@ -26,6 +38,9 @@ struct SimStats {
     std::array<Engine, isa::kEngines> engines;          ///< indexed by isa::Engine
     std::uint64_t dram_read_bytes = 0, dram_write_bytes = 0, host_read_bytes = 0, host_write_bytes = 0;
     std::uint64_t core_memory_read_bytes = 0, core_memory_write_bytes = 0, instruction_bytes = 0;
+    std::uint64_t neighbour_read_bytes = 0, neighbour_write_bytes = 0;  ///< of these, over a link to another chip
+    std::vector<Queue> queues;                                          ///< those that moved something
+    Roofline roofline;
 
     std::uint64_t span_ns() const { return last_end_ns - first_start_ns; }
   };
