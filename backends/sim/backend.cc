@@ -32,6 +32,8 @@ int to_errno(ErrorCode code) {
   }
 }
 
+constexpr double kSlowest = 1e6;  ///< OPENNRT_SIM_REALTIME: a microsecond lasts a second
+
 /// All devices, or those of a list such as "0,2": what a container sees is not all of the instance.
 Result<std::vector<std::uint32_t>> visible_devices(const std::string& text, std::uint32_t devices) {
   std::vector<std::uint32_t> visible;
@@ -69,6 +71,7 @@ Result<Config> Config::read(const opennrt_host_t& host) {
   if (std::string instance = value("OPENNRT_SIM_INSTANCE"); !instance.empty())
     config.machine.instance = std::move(instance);
   config.machine.trace_file = value("OPENNRT_SIM_TRACE");
+  config.machine.vcd_file = value("OPENNRT_SIM_VCD");
   config.machine.stats_file = value("OPENNRT_SIM_STATS");
   config.runtime_dir = value("OPENNRT_RUNTIME_DIR");
   if (!config.runtime_dir.empty() && config.runtime_dir.front() != '/') {
@@ -80,6 +83,16 @@ Result<Config> Config::read(const opennrt_host_t& host) {
     config.deterministic = true;
   } else if (!deterministic.empty() && deterministic != "0") {
     return make_error(ErrorCode::kInvalidArgument, "OPENNRT_SIM_DETERMINISTIC is '{}', expected 0 or 1", deterministic);
+  }
+  if (const std::string pace = value("OPENNRT_SIM_REALTIME"); !pace.empty()) {
+    const auto [end, error] = std::from_chars(pace.data(), pace.data() + pace.size(), config.machine.realtime);
+    if (error != std::errc{} || end != pace.data() + pace.size() || !(config.machine.realtime >= 0) ||
+        config.machine.realtime > kSlowest) {
+      return make_error(
+          ErrorCode::kInvalidArgument,
+          "OPENNRT_SIM_REALTIME is '{}', expected how many seconds a simulated one takes at least, 0 to {}", pace,
+          kSlowest);
+    }
   }
   auto chip = sim::load_chip_config(config.machine.chips_dir, config.machine.instance);
   if (!chip) {
@@ -101,7 +114,8 @@ Backend::Backend(const opennrt_host_t* host, Config config)
       host_(host),
       config_(std::move(config)),
       pid_(::getpid()),
-      cores_(config_.runtime_dir, config_.machine.instance, config_.devices * config_.cores_per_device) {}
+      cores_(config_.runtime_dir, config_.machine.instance, config_.devices * config_.cores_per_device),
+      counters_(config_.runtime_dir, config_.machine.instance) {}
 
 Backend::~Backend() = default;
 
@@ -137,7 +151,9 @@ int Backend::device_open(std::uint32_t number, Device*& device) {
 void Backend::device_close(Device* device) {
   const std::lock_guard guard(mutex_);
   const auto it = devices_.find(device->number());
-  if (it != devices_.end() && --it->second.users == 0) devices_.erase(it);
+  if (it == devices_.end() || --it->second.users != 0) return;
+  counters_.unmap_device(it->first);
+  devices_.erase(it);
 }
 
 }  // namespace opennrt::driver

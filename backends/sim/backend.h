@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backends/sim/core_locks.h"
+#include "backends/sim/counters.h"
 #include "backends/sim/device.h"
 #include "backends/sim/platform.h"
 #include "core/common/error.h"
@@ -44,6 +45,7 @@ class Backend {
   const Log& log() const { return log_; }
   const Config& config() const { return config_; }
   CoreLocks& cores() { return cores_; }
+  Counters& counters() { return counters_; }
   /// False in a child of the process that opened it: neither the simulation's thread nor the locks came along.
   bool in_own_process() const { return pid_ == ::getpid(); }
 
@@ -62,6 +64,7 @@ class Backend {
   const Config config_;
   const pid_t pid_;
   CoreLocks cores_;
+  Counters counters_;
   std::mutex mutex_;
   std::unique_ptr<Platform> platform_;
   std::map<std::uint32_t, Opened> devices_;

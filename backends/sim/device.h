@@ -64,6 +64,8 @@ class Device {
   int queue_get_state(std::uint32_t engine, std::uint32_t queue, opennrt_queue_state_t& tx, opennrt_queue_state_t& rx);
   int queue_release(std::uint32_t engine, std::uint32_t queue);
   int quiesce(std::uint32_t core);
+  /// How often instructions have been started on the core since its last reset (NEURON_IOCTL_NC_MODEL_STARTED_COUNT).
+  int model_started_count(std::uint32_t core, std::uint64_t& count) const;
 
   // device_control.cc
   int bar_read(std::uint32_t bar, std::span<const std::uint64_t> offsets, std::uint32_t* values);
@@ -93,10 +95,11 @@ class Device {
   struct Memory {
     std::uint64_t address = 0;  ///< as a descriptor takes it
     std::uint64_t bytes = 0;    ///< as asked for
-    std::uint32_t core = 0, channel = 0;
+    std::uint32_t core = 0, channel = 0, region = 0;
     opennrt_mem_category_t category = OPENNRT_MEM_MISC_DEVICE;
     std::unique_ptr<HostPages> pages;  ///< host memory; null: DRAM
     unsigned maps = 0;
+    int starts_model_of = -1;  ///< descriptors in it lead into the PE's instruction FIFO of this core
     std::byte* host() const { return pages ? pages->data() : nullptr; }
   };
   using MemoryRef = std::shared_ptr<Memory>;
@@ -108,7 +111,6 @@ class Device {
   };
   struct Engine {
     std::mutex mutex;
-    opennrt_dma_state_t state = OPENNRT_DMA_NORMAL;
     std::array<Queue, inf1::kQueuesPerDmaEngine> queues;
   };
 
@@ -139,6 +141,7 @@ class Device {
   static bool fits(const Memory& memory, std::uint64_t offset, std::uint64_t bytes);
   int device_copy(std::uint32_t core, std::uint64_t from, std::uint64_t to, std::uint64_t bytes,
                   bool from_moves = true);
+  static int core_of_instruction_fifo(std::uint64_t address);
   int valid_descriptor_address(std::uint64_t address, std::uint64_t bytes, std::size_t index) const;
 
   void ring(const Doorbell& doorbell);
@@ -161,7 +164,8 @@ class Device {
   mutable std::mutex memory_mutex_;
   std::unordered_map<opennrt_mem_t, MemoryRef> memories_;
   std::uint64_t next_memory_ = 1;
-  std::array<DramPool, inf1::kDramChannels> pools_;
+  std::array<std::array<DramPool, inf1::kDramRegions>, inf1::kDramChannels> pools_;
+  std::array<std::uint64_t, kCores> models_started_{};
   std::array<std::uint64_t, kCores> used_{};  ///< DRAM accounted to each core
 
   std::array<CopyRing, kCores> copies_;

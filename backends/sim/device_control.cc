@@ -10,9 +10,6 @@
 namespace opennrt::driver {
 namespace {
 
-constexpr std::uint64_t kBar0Bytes = 0x100'0000;  // 16 MiB, covers every register of v1/address_map.h
-constexpr std::uint64_t kBar2Bytes = inf1::kCoresPerDevice * inf1::kCoreWindow;
-
 /// How long the driver lets a reader and a writer of a model lock starve (neuron_crwl.c).
 constexpr auto kReaderPatience = std::chrono::milliseconds(500);
 constexpr auto kWriterPatience = std::chrono::seconds(2);
@@ -20,7 +17,7 @@ constexpr auto kWriterPatience = std::chrono::seconds(2);
 /// BAR 0 and 2; the driver serves no other directly (neuron_cdev.c, ncdev_bar_rw). Offsets are of 32-bit registers.
 bool valid_access(std::uint32_t bar, std::span<const std::uint64_t> offsets) {
   if (bar != 0 && bar != 2) return false;
-  const std::uint64_t size = bar == 0 ? kBar0Bytes : kBar2Bytes;
+  const std::uint64_t size = bar == 0 ? inf1::kBar0Bytes : inf1::kBar2Bytes;
   return std::all_of(offsets.begin(), offsets.end(),
                      [size](std::uint64_t offset) { return offset < size && offset % 4 == 0; });
 }
@@ -99,7 +96,10 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
            ++engine) {
         const std::lock_guard guard(engines_[engine].mutex);
         engines_[engine].queues = {};
-        engines_[engine].state = OPENNRT_DMA_NORMAL;
+      }
+      {
+        const std::lock_guard guard(memory_mutex_);
+        models_started_[core] = 0;
       }
       platform_.machine->reset_cores(number_, 1u << core);
     });

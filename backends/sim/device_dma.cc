@@ -43,27 +43,30 @@ int Device::engine_set_state(std::uint32_t engine, opennrt_dma_state_t state) {
   if (engine >= inf1::kDmaEnginesPerDevice) return -EINVAL;
   // The driver knows these three (udma/udma_main.c, udma_state_set).
   if (state != OPENNRT_DMA_DISABLE && state != OPENNRT_DMA_NORMAL && state != OPENNRT_DMA_ABORT) return -EINVAL;
-  Engine& target = engines_[engine];
-  const std::lock_guard guard(target.mutex);
-  for (std::uint32_t queue = 0; queue < inf1::kQueuesPerDmaEngine; ++queue) {
-    if (!target.queues[queue].initialised) continue;  // this leaves the copy ring alone, too
-    if (state == OPENNRT_DMA_NORMAL) {
-      resume_queue(*platform_.machine, number_, engine, queue);
-    } else {
-      pause_queue(*platform_.machine, number_, engine, queue);
-    }
-  }
-  target.state = state;
+  const std::uint32_t request = state == OPENNRT_DMA_NORMAL    ? inf1::kUdmaToNormal
+                                : state == OPENNRT_DMA_DISABLE ? inf1::kUdmaToDisabled
+                                                               : inf1::kUdmaToAbort;
+  // All queues, the driver's own among them: it does not tell them apart, either.
+  const std::lock_guard guard(engines_[engine].mutex);
+  write0(inf1::udma_base(engine) + inf1::kM2sChangeState, request);
+  write0(inf1::udma_base(engine) + inf1::kS2mChangeState, request);
   return 0;
 }
 
 int Device::engine_get_state(std::uint32_t engine, opennrt_dma_engine_state_t& state) {
   if (engine >= inf1::kDmaEnginesPerDevice) return -EINVAL;
-  Engine& target = engines_[engine];
-  const std::lock_guard guard(target.mutex);
+  // Four units with two bits each: one that has aborted counts for all, then one that works (udma/udma_main.c,
+  // udma_state_get).
+  const auto read = [&](std::uint64_t offset) -> std::uint32_t {
+    const std::uint32_t units = platform_.machine->bar_read(number_, 0, inf1::udma_base(engine) + offset);
+    if ((units & inf1::kUdmaStateAbort) != 0) return OPENNRT_DMA_ABORT;
+    return (units & inf1::kUdmaStateNormal) != 0 ? OPENNRT_DMA_NORMAL : OPENNRT_DMA_IDLE;
+  };
+  const std::lock_guard guard(engines_[engine].mutex);
   state.revision = kUdmaRevision;
   state.max_queues = state.queues = inf1::kQueuesPerDmaEngine;
-  state.tx_state = state.rx_state = static_cast<std::uint32_t>(target.state);
+  state.tx_state = read(inf1::kM2sState);
+  state.rx_state = read(inf1::kS2mState);
   return 0;
 }
 
@@ -102,8 +105,22 @@ int Device::queue_init(const opennrt_queue_init_t& init) {
   platform_.admission.drop(machine_core(init.engine / inf1::kDmaEnginesPerCore), init.engine, init.queue);
   program_queue(*platform_.machine, number_, init.engine, init.queue, true, tx, init.tx_count);
   program_queue(*platform_.machine, number_, init.engine, init.queue, false, rx, init.rx_count);
-  if (engine.state != OPENNRT_DMA_NORMAL) pause_queue(*platform_.machine, number_, init.engine, init.queue);
   engine.queues[init.queue] = {true, init.tx_count, init.rx_count, init.tx_ring, init.rx_ring};
+  return 0;
+}
+
+int Device::core_of_instruction_fifo(std::uint64_t address) {
+  for (std::uint32_t core = 0; core < kCores; ++core) {
+    const std::uint64_t fifo = inf1::core_base(core) + inf1::kPeFifoOffset, at = address & ~inf1::kPort1;
+    if (at >= fifo && at - fifo < inf1::kFifoBytes) return static_cast<int>(core);
+  }
+  return -1;
+}
+
+int Device::model_started_count(std::uint32_t core, std::uint64_t& count) const {
+  if (core >= kCores) return -EINVAL;
+  const std::lock_guard guard(memory_mutex_);
+  count = models_started_[core];
   return 0;
 }
 
@@ -134,6 +151,12 @@ int Device::write_descriptors(opennrt_mem_t ring, std::uint64_t offset, std::spa
         error != 0) {
       return error;
     }
+    // A ring that fills the PE's instruction FIFO: starting it starts a model (v1/neuron_dhal_v1.c,
+    // ndmar_set_model_started).
+    if (const int core = type == OPENNRT_QUEUE_RX ? core_of_instruction_fifo(address) : -1; core >= 0) {
+      const std::lock_guard guard(memory_mutex_);
+      memory->starts_model_of = core;
+    }
   }
   return mem_write(ring, offset, descriptors.data(), descriptors.size());
 }
@@ -151,6 +174,11 @@ int Device::queue_start(std::uint32_t engine, std::uint32_t queue, std::uint32_t
                         "live rings of at least as many (it has {} and {})",
                         number_, engine, queue, tx_count, rx_count, state.tx_count, state.rx_count);
     return -EINVAL;
+  }
+  {
+    const MemoryRef rx_ring = find(state.rx_ring);
+    const std::lock_guard memory_guard(memory_mutex_);
+    if (rx_ring && rx_ring->starts_model_of >= 0) ++models_started_[static_cast<std::size_t>(rx_ring->starts_model_of)];
   }
   const Doorbell doorbell{engine, queue, tx_count, rx_count};
   if (!platform_.admission.hold(machine_core(engine / inf1::kDmaEnginesPerCore), doorbell)) ring(doorbell);

@@ -75,14 +75,16 @@ int Device::mem_alloc(const opennrt_mem_params_t& params, opennrt_mem_t& handle)
     memory->address = memory->pages->device_address();
   } else {
     if (params.dram_channel >= inf1::kDramChannels) return refuse("dram_channel", params.dram_channel, "0 or 1");
-    if (params.dram_region != 0) return refuse("dram_region", params.dram_region, "0");
+    if (params.dram_region >= inf1::kDramRegions) return refuse("dram_region", params.dram_region, "0-3");
     memory->channel = params.dram_channel;
+    memory->region = params.dram_region;
     const std::lock_guard guard(memory_mutex_);
-    DramPool& pool = pools_[params.dram_channel];
+    DramPool& pool = pools_[params.dram_channel][params.dram_region];
     const auto address = pool.allocate(params.bytes, params.alignment);
     if (!address) {
-      platform_.log.debug("mem_alloc", "nd{}: {} bytes asked for, DRAM channel {} has {} free, {} of them in one piece",
-                          number_, params.bytes, params.dram_channel, pool.free_bytes(), pool.largest_free());
+      platform_.log.debug(
+          "mem_alloc", "nd{}: {} bytes asked for, DRAM channel {} region {} has {} free, {} of them in one piece",
+          number_, params.bytes, params.dram_channel, params.dram_region, pool.free_bytes(), pool.largest_free());
       return -ENOMEM;
     }
     memory->address = *address;
@@ -102,7 +104,7 @@ int Device::mem_free(opennrt_mem_t handle) {
   memory = std::move(it->second);
   memories_.erase(it);
   if (!memory->pages) {
-    pools_[memory->channel].release(memory->address, memory->bytes);
+    pools_[memory->channel][memory->region].release(memory->address, memory->bytes);
     used_[memory->core] -= DramPool::rounded(memory->bytes);
   }
   return 0;
@@ -218,7 +220,9 @@ int Device::mem_stats(std::uint32_t core, opennrt_mem_stats_t& stats) const {
   if (core >= kCores) return -EINVAL;
   const std::lock_guard guard(memory_mutex_);
   std::uint64_t free = 0;
-  for (const DramPool& pool : pools_) free += pool.free_bytes();
+  for (const auto& channel : pools_) {
+    for (const DramPool& pool : channel) free += pool.free_bytes();
+  }
   stats.used_by_process = used_[core];
   stats.used = used_[core];  // a simulated device has one process
   stats.capacity = used_[core] + free;

@@ -26,12 +26,6 @@ void pause_queue(sim::Machine& machine, std::uint32_t device, std::uint32_t engi
   for (const bool tx : {true, false}) machine.bar_write(device, 0, queue_register(engine, queue, tx, inf1::kQCfg), 0);
 }
 
-void resume_queue(sim::Machine& machine, std::uint32_t device, std::uint32_t engine, std::uint32_t queue) {
-  for (const bool tx : {false, true}) {
-    machine.bar_write(device, 0, queue_register(engine, queue, tx, inf1::kQCfg), inf1::kQCfgEnable);
-  }
-}
-
 void ring_doorbell(sim::Machine& machine, std::uint32_t device, const Doorbell& doorbell) {
   for (const bool tx : {false, true}) {
     const std::uint32_t count = tx ? doorbell.tx_count : doorbell.rx_count;

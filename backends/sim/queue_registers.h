@@ -18,7 +18,6 @@ void program_queue(sim::Machine& machine, std::uint32_t device, std::uint32_t en
                    std::uint64_t base, std::uint32_t descriptors);
 /// No more descriptors are fetched, in both directions; pointers stay.
 void pause_queue(sim::Machine& machine, std::uint32_t device, std::uint32_t engine, std::uint32_t queue);
-void resume_queue(sim::Machine& machine, std::uint32_t device, std::uint32_t engine, std::uint32_t queue);
 /// Adds to the tails: where the data goes to first, then where it comes from, since that starts it.
 void ring_doorbell(sim::Machine& machine, std::uint32_t device, const Doorbell& doorbell);
 

@@ -340,13 +340,20 @@ int wait_for(opennrt_device_t* device, uint32_t core, uint64_t seen, uint64_t de
   return guarded(device, [&](Device& d) { return d.wait(core, seen, deadline); });
 }
 
-/// Counters of a simulated device live in the process that counts: a store that other processes map is not there yet.
-int counters_map(opennrt_device_t* device, int32_t, void**, size_t*) {
-  return guarded(device, [](Device&) { return -ENOTSUP; });
+int counters_map(opennrt_device_t* device, int32_t pid, void** address, size_t* bytes) {
+  return guarded(device, [&](Device& d) {
+    if (address == nullptr || bytes == nullptr) return -EINVAL;
+    Backend& driver = device->backend->driver;
+    *bytes = opennrt::driver::kCountersBytes;
+    return report(driver, "counters_map", driver.counters().map(d.number(), pid, *address));
+  });
 }
 
-int counters_unmap(opennrt_device_t* device, void*) {
-  return guarded(device, [](Device&) { return -ENOTSUP; });
+int counters_unmap(opennrt_device_t* device, void* address) {
+  return guarded(device, [&](Device&) {
+    Backend& driver = device->backend->driver;
+    return report(driver, "counters_unmap", driver.counters().unmap(address));
+  });
 }
 
 int work_started(opennrt_device_t* device, uint32_t core, uint64_t* nanoseconds) {

@@ -82,6 +82,7 @@ typedef struct {
   uint32_t open_isa_version; /**< version of docs/isa.md that the engines execute; 0: they do not (silicon) */
   uint32_t sbuf_bytes_per_partition, psum_bytes_per_partition;
   bool virtual_time; /**< clock() is simulated time: it moves only while somebody waits in wait() or copies */
+  uint32_t dram_regions; /**< pools of equal size that each channel is cut into; 0 means 1 */
 } opennrt_device_info_t;
 
 typedef struct {
@@ -116,7 +117,7 @@ typedef struct {
   uint64_t alignment;    /**< 0 or a power of two */
   bool host_memory;      /**< memory of the host that the device can reach by DMA, else device DRAM */
   uint32_t dram_channel; /**< device memory: 0 or 1 */
-  uint32_t dram_region;  /**< device memory: 0 (regions are the driver's way to keep cores apart) */
+  uint32_t dram_region;  /**< device memory: pool of the channel, below dram_regions; what is allocated lies in one */
   uint32_t core;         /**< core of the device that it is accounted to */
   opennrt_mem_category_t category;
 } opennrt_mem_params_t;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What opennrt/backend.h promises, held against every backend that runs here.
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -127,7 +128,7 @@ TEST_P(BackendContract, allocationParametersAreChecked) {
   EXPECT_EQ(with([](auto& p) { p.alignment = 3; }), -EINVAL);
   EXPECT_EQ(with([](auto& p) { p.core = 4; }), -EINVAL);
   EXPECT_EQ(with([](auto& p) { p.dram_channel = 2; }), -EINVAL);
-  EXPECT_EQ(with([](auto& p) { p.dram_region = 1; }), -EINVAL);
+  EXPECT_EQ(with([](auto& p) { p.dram_region = 4; }), -EINVAL);
   EXPECT_EQ(with([](auto& p) { p.bytes = UINT64_MAX; }), -ENOMEM);
   EXPECT_EQ(api.mem_alloc(device, nullptr, &memory), -EINVAL);
   EXPECT_EQ(api.mem_alloc(nullptr, &good, &memory), -EINVAL);
@@ -142,7 +143,8 @@ TEST_P(BackendContract, fullMemoryIsEnomemAndFreeingMakesRoom) {
   ASSERT_EQ(api.mem_stats(device, 1, &before), 0);
   EXPECT_EQ(before.used, 0u);
   EXPECT_EQ(before.capacity, info.dram_channel_bytes * info.dram_channels);
-  const std::uint64_t quarter = info.dram_channel_bytes / 4;
+  const std::uint32_t regions = std::max(1u, info.dram_regions);
+  const std::uint64_t region = info.dram_channel_bytes / regions, quarter = region / 4;
   std::vector<opennrt_mem_t> held;
   for (int i = 0; i < 4; ++i) held.push_back(b.allocate(quarter, false, 1));
   opennrt_mem_params_t params{};
@@ -153,13 +155,19 @@ TEST_P(BackendContract, fullMemoryIsEnomemAndFreeingMakesRoom) {
   EXPECT_EQ(api.mem_alloc(device, &params, &memory), -ENOMEM);
   ASSERT_EQ(api.mem_stats(device, 1, &full), 0);
   EXPECT_EQ(full.used_by_process, 4 * quarter);
-  EXPECT_EQ(full.capacity - full.used, info.dram_channel_bytes * (info.dram_channels - 1));
+  EXPECT_EQ(full.capacity - full.used, info.dram_channel_bytes * info.dram_channels - region);
+  if (regions > 1) {
+    params.dram_region = 1;
+    EXPECT_EQ(api.mem_alloc(device, &params, &memory), 0) << "a region of its own";
+    ASSERT_EQ(api.mem_free(device, memory), 0);
+    params.dram_region = 0;
+  }
   ASSERT_EQ(api.mem_free(device, held[2]), 0);
   params.bytes = quarter;
   EXPECT_EQ(api.mem_alloc(device, &params, &memory), 0);
   ASSERT_EQ(api.mem_free(device, memory), 0);
   for (const int i : {0, 1, 3}) ASSERT_EQ(api.mem_free(device, held[static_cast<std::size_t>(i)]), 0);
-  params.bytes = info.dram_channel_bytes;  // in one piece again: freed neighbours are joined
+  params.bytes = region;  // in one piece again: freed neighbours are joined
   EXPECT_EQ(api.mem_alloc(device, &params, &memory), 0);
   ASSERT_EQ(api.mem_free(device, memory), 0);
   ASSERT_EQ(api.mem_stats(device, 1, &after), 0);
@@ -345,6 +353,30 @@ TEST_P(BackendContract, coresBelongToOneReservation) {
   EXPECT_EQ(api.cores_reserve(b.backend, 1, 2, 1, &second, &available), -EINVAL);
   EXPECT_EQ(api.cores_reserve(b.backend, 1, 0, 4, &second, &available), -EINVAL);
   EXPECT_EQ(api.core_holder(b.backend, 4, &holder), -EINVAL);
+}
+
+TEST_P(BackendContract, countersAreOnePerDeviceAndEndWithIt) {
+  void *address = nullptr, *again = nullptr;
+  size_t bytes = 0;
+  if (api.counters_map == nullptr || api.counters_map(device, 0, &address, &bytes) == -ENOTSUP) return;
+  ASSERT_NE(address, nullptr);
+  ASSERT_EQ(bytes, 256u * 1024);
+  EXPECT_EQ(static_cast<char*>(address)[bytes - 1], 0);
+  static_cast<char*>(address)[bytes - 1] = 'c';
+  ASSERT_EQ(api.counters_map(device, 0, &again, &bytes), 0);
+  EXPECT_EQ(again, address);
+  EXPECT_EQ(api.counters_map(device, 0, nullptr, &bytes), -EINVAL);
+  EXPECT_EQ(api.counters_map(device, INT_MAX, &again, &bytes), -ENOENT);
+  EXPECT_EQ(api.counters_map(device, -1, &again, &bytes), -EINVAL);
+  EXPECT_EQ(api.counters_unmap(device, &bytes), -EINVAL);
+  api.device_close(device);
+  opennrt_device_t* reopened = nullptr;
+  ASSERT_EQ(api.device_open(b.backend, 0, &reopened), 0);
+  ASSERT_EQ(api.counters_map(reopened, 0, &address, &bytes), 0);
+  EXPECT_EQ(static_cast<char*>(address)[bytes - 1], 0) << "device_close frees what the caller forgot";
+  EXPECT_EQ(api.counters_unmap(reopened, address), 0);
+  EXPECT_EQ(api.counters_unmap(reopened, address), -EINVAL);
+  api.device_close(reopened);
 }
 
 TEST_P(BackendContract, waitingForNothingEndsAtOnce) {

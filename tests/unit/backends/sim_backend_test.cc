@@ -102,11 +102,11 @@ inf1::chosen::Notification entry(const opennrt_nq_t& queue, std::size_t index) {
 
 TEST(SimBackend, givenAMalformedVariableThenOpenNamesItItsValueAndWhatWasExpected) {
   const auto& api = plugin("sim");
-  const std::pair<const char*, const char*> cases[] = {{"OPENNRT_SIM_INSTANCE", "inf2.xlarge"},
-                                                       {"OPENNRT_SIM_DETERMINISTIC", "yes"},
-                                                       {"OPENNRT_SIM_DEVICES", "1"},
-                                                       {"OPENNRT_SIM_DEVICES", "0,"},
-                                                       {"OPENNRT_RUNTIME_DIR", "relative/path"}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"OPENNRT_SIM_INSTANCE", "inf2.xlarge"}, {"OPENNRT_SIM_DETERMINISTIC", "yes"},
+      {"OPENNRT_SIM_REALTIME", "fast"},        {"OPENNRT_SIM_REALTIME", "-1"},
+      {"OPENNRT_SIM_REALTIME", "1000001"},     {"OPENNRT_SIM_DEVICES", "1"},
+      {"OPENNRT_SIM_DEVICES", "0,"},           {"OPENNRT_RUNTIME_DIR", "relative/path"}};
   for (const auto& [name, value] : cases) {
     Host host;
     host.set(name, value);
@@ -140,8 +140,8 @@ TEST(SimBackend, instancesDifferInTheirChain) {
       EXPECT_NE(std::string(name).find(std::string(info.instance_type).substr(5)), std::string::npos)
           << info.instance_type;
       std::vector<uint32_t> expected;
-      if (number > 0) expected.push_back(number - 1);
       if (number + 1 < count) expected.push_back(number + 1);
+      if (number > 0) expected.push_back(number - 1);
       EXPECT_EQ(std::vector<uint32_t>(info.connected, info.connected + info.connected_count), expected);
       EXPECT_GT(info.pci_slot, previous_slot);
       EXPECT_LT(info.pci_slot, 0x20u);

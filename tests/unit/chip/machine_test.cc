@@ -314,6 +314,9 @@ TEST(Machine, givenTheFirmwaresResetHandshakeWhenTheHostPlaysItThenTheCoreIsRese
   machine->bar_write(0, 0, inf1::kMiscRam + 0x1ec, 2);
   machine->bar_write(0, 0, inf1::kMiscRam + 0x800, 1);
   EXPECT_EQ(machine->bar_read(0, 0, inf1::kMiscRam + 0x1ec), 0u);
+  EXPECT_EQ(machine->bar_read(0, 0, inf1::kMiscRam + 0x1c), 0u) << "not ready";
+  EXPECT_EQ(machine->bar_read(0, 2, semaphore(inf1::kSemaphoreRead, 1, 0)), 0xffff'ffffu) << "in reset";
+  EXPECT_EQ(machine->run_until([] { return false; }, 3 * kSecond), Ran::kIdle);
   EXPECT_EQ(machine->bar_read(0, 0, inf1::kMiscRam + 0x1c), 1u << 31);
   EXPECT_EQ(machine->bar_read(0, 2, semaphore(inf1::kSemaphoreRead, 1, 0)), 0u);
   EXPECT_EQ(machine->bar_read(0, 2, semaphore(inf1::kSemaphoreRead, 2, 0)), 5u);

@@ -176,7 +176,7 @@ class Queue {
 class Notifications {
  public:
   Notifications(Machine& machine, std::uint32_t core, inf1::NotificationType type, std::uint32_t engine = 0,
-                std::uint32_t entries = 64, std::uint32_t device = 0)
+                std::uint32_t entries = 64, std::uint32_t device = 0, bool flow_control = true)
       : machine_(machine),
         device_(device),
         entries_(entries),
@@ -200,6 +200,7 @@ class Notifications {
     machine.bar_write(device, 0, block_, static_cast<std::uint32_t>(memory_.address()));
     machine.bar_write(device, 0, block_ + 4, static_cast<std::uint32_t>(memory_.address() >> 32));
     machine.bar_write(device, 0, block_ + 8, static_cast<std::uint32_t>(memory_.size()));
+    if (flow_control) consumed();
   }
   const inf1::chosen::Notification& entry(std::uint32_t index) {
     return memory_.as<inf1::chosen::Notification>()[index % entries_];
