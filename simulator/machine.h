@@ -20,11 +20,14 @@ namespace opennrt::sim {
 struct MachineConfig {
   /// OPENNRT_SIM_INSTANCE: inf1.xlarge, 2xlarge, 6xlarge or 24xlarge, with or without "inf1."
   std::string instance = "inf1.xlarge";
-  std::string chips_dir;   ///< folder of inf1.json
+  std::string chips_dir;  ///< folder of inf1.json
   /// PCI revision in place of the chip file's: 0xff and 0xf0 make the public driver more patient.
   std::optional<std::uint8_t> pci_revision;
   std::string trace_file;  ///< OPENNRT_SIM_TRACE: Chrome trace JSON written at power_off; empty: off, at no cost
+  std::string vcd_file;    ///< OPENNRT_SIM_VCD: what engines and queues did as a Value Change Dump; likewise
   std::string stats_file;  ///< OPENNRT_SIM_STATS: JSON summary written at power_off; empty: off
+  double realtime =
+      0;  ///< OPENNRT_SIM_REALTIME: wall seconds that a simulated second takes at least; 0: as fast as it can
   /// Levels of opennrt_log_level_t; called from the simulation thread.
   std::function<void(int level, const std::string& text)> log;
 };
@@ -66,8 +69,9 @@ class Machine {
   virtual std::uint32_t bar_read(std::uint32_t device, std::uint32_t bar, std::uint64_t offset) = 0;
   virtual void bar_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value) = 0;
 
-  /// PCI configuration space, 256 bytes: `bytes` 1, 2 or 4 at a multiple of itself, else all ones are read and nothing is
-  /// written. BARs 0, 2 and 4 are 32-bit memory; what they are set to is for whoever decodes addresses to look up here.
+  /// PCI configuration space, 256 bytes: `bytes` 1, 2 or 4 at a multiple of itself, else all ones are read and nothing
+  /// is written. BARs 0, 2 and 4 are 32-bit memory; what they are set to is for whoever decodes addresses to look up
+  /// here.
   virtual std::uint32_t config_read(std::uint32_t device, std::uint32_t offset, std::uint32_t bytes) = 0;
   virtual void config_write(std::uint32_t device, std::uint32_t offset, std::uint32_t value, std::uint32_t bytes) = 0;
 
@@ -75,15 +79,15 @@ class Machine {
   /// memory must live until host_unregister. 0 when `bytes` is 0. DMA to host addresses that are not registered
   /// aborts the queue.
   virtual std::uint64_t host_register(void* memory, std::uint64_t bytes) = 0;
-  /// The same at a bus address of the caller's choice, as a virtual machine's memory has them. False when `bytes` is 0 or
-  /// some of the addresses are taken or beyond bit 46.
+  /// The same at a bus address of the caller's choice, as a virtual machine's memory has them. False when `bytes` is 0
+  /// or some of the addresses are taken or beyond bit 46.
   virtual bool host_register_at(std::uint64_t bus_address, void* memory, std::uint64_t bytes) = 0;
   virtual void host_unregister(std::uint64_t bus_address) = 0;
 
   /// Simulated time. While another thread is in run_until it may be that of the last write to host memory.
   virtual std::uint64_t now_ns() = 0;
-  /// Posted as a write is: stores the time at which the writes posted before it have been carried out. `to` must live, and
-  /// has the value, until something that is called later and not posted returns.
+  /// Posted as a write is: stores the time at which the writes posted before it have been carried out. `to` must live,
+  /// and has the value, until something that is called later and not posted returns.
   virtual void post_now(std::atomic<std::uint64_t>& to) = 0;
   /// Simulated time moves only in here. `condition` is evaluated on the simulation thread at the start and whenever a
   /// chip has written to host memory; the simulation stops at the very moment it becomes true. Several threads may be
@@ -96,8 +100,8 @@ class Machine {
   /// ring included.
   virtual void reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
 
-  /// An ECC error happens: it is counted where the firmware counts them, and one that was not corrected is reported in the
-  /// device's error notification queues. `channel` is DRAM's.
+  /// An ECC error happens: it is counted where the firmware counts them, and one that was not corrected is reported in
+  /// the device's error notification queues. `channel` is DRAM's.
   virtual void memory_error(std::uint32_t device, MemoryKind memory, std::uint32_t channel, bool corrected) = 0;
 
   /// One sentence on what each engine and queue of a core is doing: for the log when an inference hangs.

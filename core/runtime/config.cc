@@ -212,8 +212,8 @@ Status apply_execution(Configuration& configuration) {
   configuration.max_inflight = std::min(*inflight, kMaxInflight);
   if (*inflight > kMaxInflight) {
     configuration.remarks.push_back(
-        {observe::Level::kWarn, fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, {} are used", *inflight,
-                                            kMaxInflight)});
+        {observe::Level::kWarn,
+         fmt::format("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS is {}, {} are used", *inflight, kMaxInflight)});
   }
   return {};
 }

@@ -150,6 +150,8 @@ Result<ChipConfig> load_chip_config(const std::string& chips_dir, const std::str
                         isa::kInstructionBytes));
   }
 
+  c.fetch_bytes = u32("core", "instruction_fetch_bytes", "B", isa::kInstructionBytes, c.fifo_bytes);
+
   in.number("", "clock", "GHz", 0.001, 100);
   in.leaves("engines");
   if (in.ok()) {

@@ -8,6 +8,7 @@
 #include "simulator/chip/sim_thread.h"
 #include "simulator/chip/stats.h"
 #include "simulator/chip/system.h"
+#include "simulator/chip/vcd.h"
 
 namespace opennrt::sim {
 namespace {
@@ -46,7 +47,8 @@ class MachineImpl final : public Machine {
       system_ = *system;
       thread_.attach(system_);
       system_->context().host_written = [this] { thread_.host_written(); };
-      system_->context().trace.start(!settings_.trace_file.empty());
+      system_->context().trace.start(!settings_.trace_file.empty() || !settings_.vcd_file.empty());
+      thread_.pace(settings_.realtime);
     });
     return status;
   }
@@ -112,6 +114,7 @@ class MachineImpl final : public Machine {
  private:
   void power_off() {
     Context& context = system_->context();
+    if (!settings_.vcd_file.empty()) report(write_vcd(settings_.vcd_file, context.trace));
     if (!settings_.trace_file.empty()) report(context.trace.write(settings_.trace_file));
     if (!settings_.stats_file.empty()) {
       std::vector<CoreStatsEntry> cores;
@@ -120,7 +123,8 @@ class MachineImpl final : public Machine {
           cores.push_back({d, c, system_->device(d).core(c).stats()});
         }
       }
-      report(write_stats(settings_.stats_file, facts_.instance, facts_.clock_ghz, context.now_ps(), cores));
+      report(write_stats(settings_.stats_file, facts_.instance, facts_.clock_ghz, context.config.roof(),
+                         context.now_ps(), cores));
     }
     system_->power_off();
   }

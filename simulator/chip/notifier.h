@@ -17,8 +17,9 @@
 namespace opennrt::sim {
 
 /// Entries are inf1::chosen::Notification. Writing the size register sets a queue up anew: next entry 0, phase 1,
-/// nothing consumed, nothing held back; size 0 turns it off. Until the reader writes the consumed register for the first
-/// time the ring runs freely and overwrites its oldest entries. The head register reads the index of the entry that is written next.
+/// nothing consumed, nothing held back; size 0 turns it off. Until the reader writes the consumed register for the
+/// first time the ring runs freely and overwrites its oldest entries. The head register reads the index of the entry
+/// that is written next.
 class Notifier {
  public:
   static constexpr std::uint8_t kDmaSender = 3;

@@ -137,6 +137,10 @@ void Sequencer::reset() {
 void Sequencer::end_wait(std::uint64_t& counter) {
   const std::uint64_t now = context_.now_ps();
   counter += now - since_ps_;
+  if (state_ == State::kWaitSemaphore) {
+    EngineStats& stats = core_.stats().engines[static_cast<std::size_t>(engine_)];
+    stats.semaphore_wait_each_ps[current_.wait.semaphore % inf1::kSemaphores] += now - since_ps_;
+  }
   if (context_.trace.on() && now > since_ps_) {
     const std::string what =
         state_ == State::kWaitSemaphore

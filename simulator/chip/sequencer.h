@@ -69,8 +69,8 @@ class Sequencer : public Unit {
   const isa::Engine engine_;
   State state_ = State::kEmpty;
   isa::Instruction current_;
-  std::uint32_t fetched_ = 0;   ///< instructions since reset; the current one has index fetched_ - 1
-  std::uint64_t since_ps_ = 0;  ///< when the present state began
+  std::uint32_t fetched_ = 0;             ///< instructions since reset; the current one has index fetched_ - 1
+  std::uint64_t since_ps_ = 0;            ///< when the present state began
   std::optional<isa::Instruction> next_;  ///< is still in the FIFO
   std::uint64_t overlap_ps_ = 0;          ///< what of `next_` may pass while the current instruction is busy
   std::uint64_t next_ready_ps_ = 0;       ///< since when nothing but its turn keeps it

@@ -120,7 +120,16 @@ void SimThread::release_finished() {
   });
 }
 
+void SimThread::keep_pace(std::uint64_t since_ps, std::chrono::steady_clock::time_point since) const {
+  if (wall_per_simulated_ <= 0) return;
+  const std::chrono::duration<double, std::pico> simulated(system_->context().now_ps() - since_ps);
+  std::this_thread::sleep_until(
+      since + std::chrono::ceil<std::chrono::steady_clock::duration>(simulated * wall_per_simulated_));
+}
+
 void SimThread::simulate() {
+  const std::uint64_t begin_ps = system_->context().now_ps();
+  const auto begin = std::chrono::steady_clock::now();
   const std::uint64_t next = (*std::min_element(waiters_.begin(), waiters_.end(), [](const Waiter* a, const Waiter* b) {
                                return a->deadline_ps < b->deadline_ps;
                              }))->deadline_ps;
@@ -134,6 +143,7 @@ void SimThread::simulate() {
     in_kernel_ = true;
     status = system_->run(next);
     in_kernel_ = false;
+    keep_pace(begin_ps, begin);
     publish();
     const std::lock_guard lock(mutex_);
     running_ = false;
@@ -141,6 +151,7 @@ void SimThread::simulate() {
     // Nothing happens before the next deadline: time jumps. Without any event at all only the host could make one.
     const bool idle = !system_->due(kNoDeadlinePs);
     if (next < kNoDeadlinePs) status = system_->advance(next);
+    keep_pace(begin_ps, begin);
     publish();
     std::erase_if(waiters_, [&](Waiter* waiter) {
       if (waiter->deadline_ps > next) return false;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -39,6 +40,9 @@ class SimThread {
     system_ = system;
     publish();
   }
+
+  /// On the simulation thread: a simulated second takes at least `wall_seconds`; 0: as little as it can.
+  void pace(double wall_seconds) { wall_per_simulated_ = wall_seconds; }
 
   /// Runs `function` on the simulation thread and waits for it.
   void call(const std::function<void()>& function);
@@ -82,6 +86,8 @@ class SimThread {
   void enqueue(std::unique_lock<std::mutex>& lock, Command command, bool waits);
   void carry_out(std::vector<Command>& commands);
   void simulate();
+  /// Sleeps until what has been simulated since then has taken as long as pace() asks for.
+  void keep_pace(std::uint64_t since_ps, std::chrono::steady_clock::time_point since) const;
   void check(Waiter& waiter);
   void publish() { now_ps_.store(system_->context().now_ps(), std::memory_order_release); }
   /// Lets those go whose condition is met or whose deadline is reached.
@@ -96,8 +102,9 @@ class SimThread {
   bool stopping_ = false;         // mutex_
   std::vector<Waiter*> waiters_;  // simulation thread
   std::atomic<std::uint64_t> now_ps_{0};
-  System* system_ = nullptr;  // set once on the simulation thread, before running_ can be true
-  bool in_kernel_ = false;    // simulation thread
+  System* system_ = nullptr;       // set once on the simulation thread, before running_ can be true
+  bool in_kernel_ = false;         // simulation thread
+  double wall_per_simulated_ = 0;  // simulation thread
   std::thread thread_;
 };
 

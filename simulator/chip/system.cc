@@ -95,6 +95,9 @@ Status System::power_on(const ChipConfig& config, std::function<void(int, const 
 
 void System::power_off() {
   for (std::uint32_t d = 0; d < context_.config.devices; ++d) devices_[d]->power_off();
+  // Cancelled events stay in the kernel's heap until they are on top, and its shape decides who is first among equals:
+  // asking for the next one throws them all out, so that every power cycle begins with an empty heap.
+  (void)sc_core::sc_pending_activity_at_future_time();
   context_.host.clear();
   context_.trace.clear();
   context_.host_written = {};

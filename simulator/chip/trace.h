@@ -27,12 +27,14 @@ class Trace {
   Status write(const std::string& path);
   void clear();
 
- private:
   struct Span {
     std::uint32_t core, row, name, detail;
     const char* kind;
     std::uint64_t start_ps, end_ps;
   };
+  const std::vector<Span>& spans() const { return spans_; }
+
+ private:
   std::uint32_t intern(const std::string& text);
 
   bool on_ = false;

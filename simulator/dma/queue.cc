@@ -14,6 +14,15 @@ std::uint32_t completion_register(DmaQueue::Side side) {
   return side == DmaQueue::kTx ? inf1::kM2sCompletionCfg : inf1::kS2mCompletionCfg;
 }
 
+/// Not to be seen before what was written earlier, where memory is aligned as anybody who polls it has it.
+void store_word(std::byte* memory, std::uint32_t value) {
+  if (reinterpret_cast<std::uintptr_t>(memory) % sizeof value == 0) {
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(memory), value, __ATOMIC_RELEASE);
+  } else {
+    std::memcpy(memory, &value, sizeof value);
+  }
+}
+
 }  // namespace
 
 DmaQueue::DmaQueue(const char* name, const DmaEnvironment& environment, DmaEngine& engine, std::uint32_t index)
@@ -247,6 +256,11 @@ void DmaQueue::consume(Side side, std::size_t count) {
 
 void DmaQueue::end_packet() {
   env_.stats.dma_packets += 1;
+  QueueStats& stats =
+      env_.stats.queues[engine_.index() % inf1::kDmaEnginesPerCore * inf1::kQueuesPerDmaEngine + index_];
+  stats.packets += 1;
+  stats.bytes += tx_total_;
+  stats.busy_ps += env_.context.now_ps() - packet_start_ps_;
   env_.stats.dma_descriptors += tx_.size() + rx_.size();
   if (env_.context.trace.on()) {
     env_.context.trace.span(
@@ -280,7 +294,7 @@ bool DmaQueue::complete(Side side, const std::vector<Descriptor>& descriptors) {
       return false;
     }
     std::memset(target.memory + 4, 0, bytes - 4);
-    __atomic_store_n(reinterpret_cast<std::uint32_t*>(target.memory), control, __ATOMIC_RELEASE);
+    store_word(target.memory, control);  // last: the reader polls it
     if (++ring.completion_head == ring.length) {
       ring.completion_head = 0;
       ring.completion_id = (ring.completion_id + 1) & 3;
@@ -335,10 +349,10 @@ void DmaQueue::begin_chunk() {
     return;
   }
   if (write.place == Place::kFifo) {
-    // Only this queue waits for a full FIFO. It goes on when a quarter is free, so that a stream of instructions does
+    // Only this queue waits for a full FIFO. It goes on when there is some room, so that a stream of instructions does
     // not wake it once for each of them.
     const std::uint32_t room = write.sequencer->fifo_room();
-    const std::uint32_t enough = std::min(chunk_, config.fifo_bytes / 4);
+    const std::uint32_t enough = std::min(chunk_, config.fetch_bytes);
     if (room < enough) {
       fifo_ = write.sequencer;
       state_ = State::kFifoFull;
@@ -347,13 +361,17 @@ void DmaQueue::begin_chunk() {
     }
     chunk_ = std::min(chunk_, room);
   }
-  std::uint64_t start = env_.context.now_ps();
   if (!warm_) {
-    start += config.dma_start_ps;
-    if (read.place == Place::kHost || write.place == Place::kHost) start += config.host_latency_ps;
-    if (read.link_read != nullptr || write.link_write != nullptr) start += config.neighbour_latency_ps;
+    // Links are taken when the first byte is there, so that a queue which starts does not keep others from them.
+    std::uint64_t latency = config.dma_start_ps;
+    if (read.place == Place::kHost || write.place == Place::kHost) latency += config.host_latency_ps;
+    if (read.link_read != nullptr || write.link_write != nullptr) latency += config.neighbour_latency_ps;
+    warm_ = true;
+    state_ = State::kStarting;
+    schedule(std::max<std::uint64_t>(1, latency));
+    return;
   }
-  warm_ = true;
+  std::uint64_t start = env_.context.now_ps();
   if (tx_at_.done == 0) {
     start += config.dma_descriptor_ps;
     if (from.barrier) start += config.dma_barrier_ps;
@@ -370,6 +388,9 @@ void DmaQueue::begin_chunk() {
 
 void DmaQueue::count(const Target& target, bool reading) {
   CoreStats& stats = env_.stats;
+  if ((reading ? target.link_read : target.link_write) != nullptr) {
+    (reading ? stats.neighbour_read_bytes : stats.neighbour_write_bytes) += chunk_;
+  }
   switch (target.place) {
     case Place::kDram:
       (reading ? stats.dram_read_bytes : stats.dram_write_bytes) += chunk_;
@@ -403,10 +424,10 @@ void DmaQueue::move(const Target& from, const Target& to) {
     case Place::kHost:
       // The driver spins on a pattern of 4 bytes that is copied last: it must not be seen before what was written
       // earlier.
-      if (chunk_ == 4 && reinterpret_cast<std::uintptr_t>(to.memory) % 4 == 0) {
+      if (chunk_ == 4) {
         std::uint32_t value;
         std::memcpy(&value, data, 4);
-        __atomic_store_n(reinterpret_cast<std::uint32_t*>(to.memory), value, __ATOMIC_RELEASE);
+        store_word(to.memory, value);
       } else {
         std::memmove(to.memory, data, chunk_);
       }
@@ -472,6 +493,7 @@ void DmaQueue::activate() {
       finish_chunk();
       if (state_ != State::kIdle) return;
       break;
+    case State::kStarting:
     case State::kFifoFull:
       fifo_ = nullptr;
       begin_chunk();
@@ -508,6 +530,7 @@ std::string DmaQueue::describe() const {
   switch (state_) {
     case State::kFifoFull:
       return name + " waits for FIFO space";
+    case State::kStarting:
     case State::kMoving:
       return fmt::format("{} moves a packet of {} bytes", name, tx_total_);
     case State::kIdle:

@@ -78,7 +78,7 @@ class DmaQueue : public Unit, public FifoWriter {
  private:
   using Reason = inf1::chosen::DmaAbortReason;
   static constexpr Reason kNoReason = Reason::kNone;
-  enum class State { kIdle, kMoving, kFifoFull };
+  enum class State { kIdle, kStarting, kMoving, kFifoFull };
 
   struct Ring {
     std::uint64_t base = 0;

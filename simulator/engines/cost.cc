@@ -71,10 +71,9 @@ bool depends(const isa::OpcodeInfo& previous_info, const isa::Instruction& previ
   constexpr std::array<std::uint16_t, 4> kSingle{1, 1, 1, 1};
   return (next_info.uses(isa::kFieldSrc0) && reads(next.src0, isa::partition_count(next_info.src0_partitions, next),
                                                    next.counts, previous.dst, written, previous.counts)) ||
-         (isa::reads_src1(next_info, next) &&
-          reads(next.src1, isa::partition_count(next_info.src1_partitions, next),
-                next_info.uses(isa::kFieldSrc1PerPartition) ? kSingle : next.counts, previous.dst, written,
-                previous.counts));
+         (isa::reads_src1(next_info, next) && reads(next.src1, isa::partition_count(next_info.src1_partitions, next),
+                                                    next_info.uses(isa::kFieldSrc1PerPartition) ? kSingle : next.counts,
+                                                    previous.dst, written, previous.counts));
 }
 
 }  // namespace

@@ -44,19 +44,19 @@ Effect execute(const isa::Instruction& instruction, CoreMemory& memory, Stationa
 
 /// Parameters of time, from simulator/chips/*.json (each with its source there).
 struct CostModel {
-  double clock_ghz = 0.98;
-  std::uint32_t min_free_cycles = 64;      ///< floor of every engine's instruction
-  std::uint32_t fixed_access_cycles = 60;  ///< SBUF/PSUM access latency
-  std::uint32_t dispatch_cycles = 4;       ///< instructions without operands
-  std::uint32_t fp32_matmul_passes = 4;
-  std::uint32_t pe_columns = 64;
-  double int32_cost_factor = 1.0;
-  std::uint32_t reciprocal_cycles_per_element = 8;
-  std::uint32_t pe_load_cycles_floor = 64;
-  std::uint32_t pe_background_loads = 1;                ///< stationary matrices that load while another one is in use: 0 or 1
-  std::uint32_t tensor_tensor_cycles_per_element = 2;   ///< two sources share SBUF's read port
-  std::uint32_t reduce_bf16_elements_per_cycle = 2;     ///< tensor_reduce of bf16 into bf16
-  std::uint32_t partition_reduce_cycles_per_stage = 1;  ///< per element and halving of the partitions (a tree)
+  double clock_ghz = 0;
+  std::uint32_t min_free_cycles = 0;      ///< floor of every engine's instruction
+  std::uint32_t fixed_access_cycles = 0;  ///< SBUF/PSUM access latency
+  std::uint32_t dispatch_cycles = 0;      ///< instructions without operands
+  std::uint32_t fp32_matmul_passes = 0;
+  std::uint32_t pe_columns = 0;
+  double int32_cost_factor = 0;
+  std::uint32_t reciprocal_cycles_per_element = 0;
+  std::uint32_t pe_load_cycles_floor = 0;
+  std::uint32_t pe_background_loads = 0;  ///< stationary matrices that load while another one is in use: 0 or 1
+  std::uint32_t tensor_tensor_cycles_per_element = 0;   ///< two sources share SBUF's read port
+  std::uint32_t reduce_bf16_elements_per_cycle = 0;     ///< tensor_reduce of bf16 into bf16
+  std::uint32_t partition_reduce_cycles_per_stage = 0;  ///< per element and halving of the partitions (a tree)
 };
 
 /// Engine cycles from start to retirement (docs/fidelity.md gives the formulas). At least 1.

@@ -89,7 +89,8 @@ void Mailbox::start_reset(std::uint32_t core_map, std::uint64_t picoseconds) {
   cancel();
   requests_ = 0;
   word(kFwStatus) &= ~kFwReady;
-  // The driver of this generation resets cores with an empty map (v1/neuron_dhal_v1.c): nobody is reset, all the rest is as ever.
+  // The driver of this generation resets cores with an empty map (v1/neuron_dhal_v1.c): nobody is reset, all the rest
+  // is as ever.
   in_reset_ = core_map == 0 ? 1u << kCoresPerDevice : core_map;
   schedule(picoseconds);
 }

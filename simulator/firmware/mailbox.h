@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of the firmware that the kernel driver meets in MISC RAM (aws-neuron-driver neuron_fw_io.c, v1/fw_io.h): requests
-// through host memory, reset of the device or of cores, links, serial number, ECC counters. Every other word is plain storage.
+// The part of the firmware that the kernel driver meets in MISC RAM (aws-neuron-driver neuron_fw_io.c, v1/fw_io.h):
+// requests through host memory, reset of the device or of cores, links, serial number, ECC counters. Every other word
+// is plain storage.
 //
-// A doorbell with the reset word set is a reset: what is reset stops at once, does not answer while the firmware works on it, and is
-// ready (bit 31 of the status) after the chip file's time; requests meanwhile are not answered. Any other doorbell is a
-// request: after the mailbox's latency the request is read, carried out, and its response written by DMA, sequence number last.
-// A doorbell during a request is a second one.
+// A doorbell with the reset word set is a reset: what is reset stops at once, does not answer while the firmware works
+// on it, and is ready (bit 31 of the status) after the chip file's time; requests meanwhile are not answered. Any other
+// doorbell is a request: after the mailbox's latency the request is read, carried out, and its response written by DMA,
+// sequence number last. A doorbell during a request is a second one.
 #pragma once
 
 #include <array>

@@ -16,7 +16,8 @@ class HostMemory {
   /// Registers [memory, memory + bytes); returns a bus address, aligned to 64 KiB and never 0. Ranges never touch
   /// each other, so that running over the end of one is noticed. 0 when `bytes` is 0 or the bus address space is full.
   std::uint64_t add(void* memory, std::uint64_t bytes);
-  /// The same at a given bus address of any alignment; ranges may touch. False when `bytes` is 0 or addresses are taken.
+  /// The same at a given bus address of any alignment; ranges may touch. False when `bytes` is 0 or addresses are
+  /// taken.
   bool add_at(std::uint64_t bus_address, void* memory, std::uint64_t bytes);
   /// False when no range begins there.
   bool remove(std::uint64_t bus_address);

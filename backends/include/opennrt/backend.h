@@ -81,7 +81,7 @@ typedef struct {
   char instance_type[24];    /**< e.g. "inf1.6xlarge" */
   uint32_t open_isa_version; /**< version of docs/isa.md that the engines execute; 0: they do not (silicon) */
   uint32_t sbuf_bytes_per_partition, psum_bytes_per_partition;
-  bool virtual_time; /**< clock() is simulated time: it moves only while somebody waits in wait() or copies */
+  bool virtual_time;     /**< clock() is simulated time: it moves only while somebody waits in wait() or copies */
   uint32_t dram_regions; /**< pools of equal size that each channel is cut into; 0 means 1 */
 } opennrt_device_info_t;
 

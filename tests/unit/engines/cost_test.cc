@@ -18,7 +18,20 @@ using isa::Opcode;
 using isa::Space;
 using ::testing::HasSubstr;
 
-// The defaults: floor 64, access 60.
+constexpr CostModel kCost{.clock_ghz = 1,
+                          .min_free_cycles = 64,
+                          .fixed_access_cycles = 60,
+                          .dispatch_cycles = 4,
+                          .fp32_matmul_passes = 4,
+                          .pe_columns = 64,
+                          .int32_cost_factor = 1,
+                          .reciprocal_cycles_per_element = 8,
+                          .pe_load_cycles_floor = 64,
+                          .pe_background_loads = 1,
+                          .tensor_tensor_cycles_per_element = 2,
+                          .reduce_bf16_elements_per_cycle = 2,
+                          .partition_reduce_cycles_per_stage = 1};
+
 Instruction shaped(Opcode opcode, std::uint16_t n, DataType type = DataType::kFp32) {
   Instruction in;
   in.opcode = opcode;
@@ -27,25 +40,25 @@ Instruction shaped(Opcode opcode, std::uint16_t n, DataType type = DataType::kFp
   in.dst.dtype = in.src0.dtype = in.src1.dtype = type;
   return in;
 }
-std::uint64_t pool(const Instruction& in, const CostModel& cost = {}) {
+std::uint64_t pool(const Instruction& in, const CostModel& cost = kCost) {
   return busy_cycles(in, Engine::kPool, cost);
 }
 
 TEST(Cost, givenMatmulThenTheMovingSizeTimesPassesWithAFloor) {
   Instruction in = shaped(Opcode::kMatmul, 512, DataType::kBf16);
   in.op1 = 64;
-  EXPECT_EQ(busy_cycles(in, Engine::kPe, {}), 512u);
+  EXPECT_EQ(busy_cycles(in, Engine::kPe, kCost), 512u);
   in.counts = {7, 7, 1, 1};
-  EXPECT_EQ(busy_cycles(in, Engine::kPe, {}), 64u);
+  EXPECT_EQ(busy_cycles(in, Engine::kPe, kCost), 64u);
   in.src0.dtype = DataType::kFp32;
-  EXPECT_EQ(busy_cycles(in, Engine::kPe, {}), 256u);
+  EXPECT_EQ(busy_cycles(in, Engine::kPe, kCost), 256u);
   in.counts = {512, 1, 1, 1};
-  EXPECT_EQ(busy_cycles(in, Engine::kPe, {}), 2048u);
+  EXPECT_EQ(busy_cycles(in, Engine::kPe, kCost), 2048u);
   EXPECT_EQ(useful_operations(in, Engine::kPe), 100u * 64 * 512);
 }
 
 TEST(Cost, givenLoadStationaryThenItsColumnsWithAFloor) {
-  CostModel cost;
+  CostModel cost = kCost;
   EXPECT_EQ(busy_cycles(shaped(Opcode::kLoadStationary, 10), Engine::kPe, cost), 64u);
   cost.pe_load_cycles_floor = 16;
   EXPECT_EQ(busy_cycles(shaped(Opcode::kLoadStationary, 10), Engine::kPe, cost), 16u);
@@ -93,7 +106,7 @@ TEST(Cost, givenPartitionReduceThenOneStagePerHalving) {
 }
 
 TEST(Cost, givenInt32ThenTheFactorCounts) {
-  CostModel cost;
+  CostModel cost = kCost;
   cost.int32_cost_factor = 2.5;
   EXPECT_EQ(pool(shaped(Opcode::kTensorCopy, 101, DataType::kInt32), cost), 313u);
   EXPECT_EQ(pool(shaped(Opcode::kTensorCopy, 101, DataType::kInt8), cost), 161u);
@@ -101,18 +114,66 @@ TEST(Cost, givenInt32ThenTheFactorCounts) {
 
 TEST(Cost, givenNoOperandsThenTheDispatchOnly) {
   Instruction nop;
-  EXPECT_EQ(busy_cycles(nop, Engine::kAct, {}), 4u);
-  CostModel cost;
+  EXPECT_EQ(busy_cycles(nop, Engine::kAct, kCost), 4u);
+  CostModel cost = kCost;
   cost.dispatch_cycles = 0;
   EXPECT_EQ(busy_cycles(nop, Engine::kAct, cost), 1u);
   EXPECT_EQ(useful_operations(nop, Engine::kAct), 0u);
+}
+
+TEST(Cost, givenAMatmulThenTheNextMatrixLoadsBehindIt) {
+  const Instruction load = shaped(Opcode::kLoadStationary, 64, DataType::kBf16),
+                    matmul = shaped(Opcode::kMatmul, 512, DataType::kBf16);
+  CostModel cost = kCost;
+  EXPECT_EQ(overlap_cycles(matmul, load, cost), 64u);
+  EXPECT_EQ(overlap_cycles(load, matmul, cost), 0u) << "it needs the matrix";
+  EXPECT_EQ(overlap_cycles(load, load, cost), 0u) << "there is one place for the next matrix";
+  EXPECT_EQ(overlap_cycles(matmul, matmul, cost), 0u);
+  cost.pe_background_loads = 0;
+  EXPECT_EQ(overlap_cycles(matmul, load, cost), 0u);
+}
+
+TEST(Cost, givenIndependentInstructionsThenTheAccessIsHidden) {
+  Instruction first = shaped(Opcode::kTensorScalar, 100), second = shaped(Opcode::kTensorScalar, 100);
+  for (Instruction* in : {&first, &second}) in->src0.steps = in->dst.steps = {1, 0, 0, 0};
+  first.dst.offset = 4000;  // bytes [4000, 4400)
+  second.dst.offset = 8000;
+  second.src0.offset = 4400;
+  EXPECT_EQ(overlap_cycles(first, second, kCost), 60u);
+  second.src0.offset = 4396;
+  EXPECT_EQ(overlap_cycles(first, second, kCost), 0u) << "reads the last element that is written";
+  second.src0.space = Space::kPsum;
+  EXPECT_EQ(overlap_cycles(first, second, kCost), 60u) << "another memory";
+  second.src0 = first.dst;
+  second.src0.partition = 100;
+  second.partitions = 28;
+  EXPECT_EQ(overlap_cycles(first, second, kCost), 60u) << "other partitions";
+  second.src0.partition = 99;
+  EXPECT_EQ(overlap_cycles(first, second, kCost), 0u);
+  // The second operand counts, too; one per partition is one element.
+  Instruction sum = shaped(Opcode::kTensorTensor, 100);
+  sum.src0.offset = 12000;
+  sum.src0.steps = sum.src1.steps = sum.dst.steps = {1, 0, 0, 0};
+  sum.src1.offset = 4396;
+  EXPECT_EQ(overlap_cycles(first, sum, kCost), 0u);
+  Instruction scale = shaped(Opcode::kTensorScalar, 100);
+  scale.src0.offset = 12000;
+  scale.src0.steps = scale.dst.steps = {1, 0, 0, 0};
+  scale.src1_per_partition = true;
+  scale.src1.offset = 3996;
+  EXPECT_EQ(overlap_cycles(first, scale, kCost), 60u);
+  scale.src1.offset = 4000;
+  EXPECT_EQ(overlap_cycles(first, scale, kCost), 0u);
+  EXPECT_EQ(overlap_cycles(first, Instruction{}, kCost), 0u) << "what only synchronises waits for its turn";
+  EXPECT_EQ(overlap_cycles(Instruction{}, first, kCost), 0u);
 }
 
 nlohmann::json chip() {
   return nlohmann::json::parse(R"({"clock": {"value": 1.25, "unit": "GHz"}, "engines": {
     "min_free_cycles": {"value": 1}, "fixed_access_cycles": {"value": 2}, "dispatch_cycles": {"value": 3},
     "fp32_matmul_passes": 5, "pe_columns": 6, "int32_cost_factor": {"value": 7.5}, "reciprocal_cycles_per_element": 8,
-    "pe_load_cycles_floor": 9, "tensor_tensor_cycles_per_element": 10, "reduce_bf16_elements_per_cycle": 11,
+    "pe_load_cycles_floor": 9, "pe_background_loads": 1,
+    "tensor_tensor_cycles_per_element": 10, "reduce_bf16_elements_per_cycle": 11,
     "partition_reduce_cycles_per_stage": 12}})");
 }
 
@@ -128,6 +189,7 @@ TEST(CostJson, givenAChipFileThenEveryFieldIsRead) {
   EXPECT_EQ(cost->int32_cost_factor, 7.5);
   EXPECT_EQ(cost->reciprocal_cycles_per_element, 8u);
   EXPECT_EQ(cost->pe_load_cycles_floor, 9u);
+  EXPECT_EQ(cost->pe_background_loads, 1u);
   EXPECT_EQ(cost->tensor_tensor_cycles_per_element, 10u);
   EXPECT_EQ(cost->reduce_bf16_elements_per_cycle, 11u);
   EXPECT_EQ(cost->partition_reduce_cycles_per_stage, 12u);

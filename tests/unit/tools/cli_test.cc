@@ -30,7 +30,7 @@ TEST_F(Cli, GivenHelpThenEveryCommandIsNamedOnStdout) {
   const Outcome outcome = opennrt({"--help"});
   EXPECT_EQ(outcome.exit, 0);
   EXPECT_EQ(outcome.err, "");
-  for (const char* command : {"compile", "neff", "run", "bench", "stats", "version"})
+  for (const char* command : {"compile", "neff", "run", "bench", "stats", "ps", "version"})
     EXPECT_THAT(outcome.out, HasSubstr(command));
 }
 
@@ -42,7 +42,8 @@ TEST_F(Cli, GivenHelpOfEachCommandThenItSucceeds) {
                                                                                        {"neff", "disasm"},
                                                                                        {"run"},
                                                                                        {"bench"},
-                                                                                       {"stats"}}) {
+                                                                                       {"stats"},
+                                                                                       {"ps"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back("--help");
     const Outcome outcome = opennrt(arguments);

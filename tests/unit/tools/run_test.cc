@@ -185,6 +185,12 @@ TEST_F(Run, StatsShowsUtilisationOfEveryEngine) {
   const Outcome outcome = opennrt({"stats", stats, "--inferences", "1"});
   ASSERT_EQ(outcome.exit, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("pe "), HasSubstr("act "), HasSubstr("pool "), HasSubstr("per inference")));
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("waited for semaphores:"), HasSubstr("queue 0/"), HasSubstr("roofline: "),
+                                 HasSubstr("memory-bound")));
+  // The same at once, without a file.
+  const Outcome at_once = opennrt({"run", compiled_digits(), "--zero-inputs", "--stats"});
+  ASSERT_EQ(at_once.exit, 0) << at_once.err;
+  EXPECT_THAT(at_once.out, HasSubstr(outcome.out));
   write_text(folder_ / "bad.json", "{\"cores\": 3}");
   expect_failure(opennrt({"stats", (folder_ / "bad.json").string()}), 1, HasSubstr("bad.json"));
   write_text(folder_ / "none.json", "");

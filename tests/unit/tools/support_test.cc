@@ -93,13 +93,16 @@ TEST_F(Support, GivenABrokenArrayThenThePathIsNamed) {
 std::string summary(const std::string& format, const std::string& last_end) {
   const std::string engine =
       R"({"instructions":2,"busy_cycles":3,"busy_ns":400,"stalled_semaphore_ns":5,"stalled_event_ns":6,)"
-      R"("stalled_instructions_ns":7,"useful_operations":8})";
+      R"("stalled_instructions_ns":7,"useful_operations":8,"stalled_on_semaphore_ns":{"3":5}})";
   return R"({"format":)" + format + R"(,"instance":"inf1.xlarge","clock_ghz":0.98,"simulated_ns":9000,"cores":[)" +
          R"({"device":0,"core":1,"first_start_ns":1000,"last_end_ns":)" + last_end + R"(,"engines":{"pe":)" + engine +
          R"(,"act":)" + engine + R"(,"pool":)" + engine +
          R"(},"dma":{"packets":1,"descriptors":2,"aborts":0,"dram_read_bytes":3,)" +
          R"("dram_write_bytes":4,"host_read_bytes":5,"host_write_bytes":6,"core_memory_read_bytes":7,)" +
-         R"("core_memory_write_bytes":8,"instruction_bytes":9},"notifications":3,"notifications_lost":0}]})";
+         R"("core_memory_write_bytes":8,"instruction_bytes":9,"neighbour_read_bytes":1,"neighbour_write_bytes":0,"queues":[{"engine":2,"queue":15,"packets":3,"bytes":77,"busy_ns":50}]},)" +
+         R"("roofline":{"operations":64,"dram_bytes":7,"operations_per_byte":9.5,"peak_gflops":100,)" +
+         R"("dram_gigabytes_per_second":10,"attainable_gflops":95,"achieved_gflops":19,"bound":"memory"},)" +
+         R"("notifications":3,"notifications_lost":0}]})";
 }
 
 TEST_F(Support, GivenASummaryThenTimePerInferenceIsTheCoresSpanDividedByThem) {
@@ -110,6 +113,12 @@ TEST_F(Support, GivenASummaryThenTimePerInferenceIsTheCoresSpanDividedByThem) {
   EXPECT_EQ(stats->cores[0].core, 1u);
   EXPECT_EQ(stats->cores[0].engines[0].busy_ns, 400u);
   EXPECT_EQ(stats->cores[0].instruction_bytes, 9u);
+  EXPECT_EQ(stats->cores[0].engines[1].stalled_on_semaphore_ns, (std::map<std::uint32_t, std::uint64_t>{{3, 5}}));
+  ASSERT_EQ(stats->cores[0].queues.size(), 1u);
+  EXPECT_EQ(stats->cores[0].queues[0].queue, 15u);
+  EXPECT_EQ(stats->cores[0].queues[0].busy_ns, 50u);
+  EXPECT_EQ(stats->cores[0].roofline.attainable_gflops, 95);
+  EXPECT_EQ(stats->cores[0].roofline.bound, "memory");
   EXPECT_DOUBLE_EQ(client::ns_per_inference(*stats, 4), 1000.0);
 }
 
