@@ -14,7 +14,8 @@ std::shared_ptr<PinnedSets> PinnedSets::take(const Model& model, const TensorSet
     std::shared_ptr<Tensor> tensor = entry.tensor.lock();
     if (tensor == nullptr) continue;  // freed since it was checked: the execution says so
     (input ? pinned->inputs : pinned->outputs).put(info.name, entry.handle, tensor);
-    if (TensorView view = tensor->view(); view.storage != nullptr) pinned->storages.push_back(std::move(view.storage));
+    if (TensorView view = tensor->view(); view.storage != nullptr)
+      pinned->storages.push_back({std::move(view.storage), !input});
     pinned->tensors.push_back(std::move(tensor));
   }
   return pinned;
@@ -29,28 +30,45 @@ void AsyncMode::set_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callback, void* para
   params_ = params;
 }
 
-Status AsyncMode::submit(std::span<const std::uint32_t> vncs, std::uint32_t model_id,
-                         std::vector<std::shared_ptr<Storage>> storages, std::function<int(std::uint32_t)> work) {
+bool AsyncMode::waits_for_others(std::uint32_t vnc, std::span<const StorageUse> storages) const {
+  return std::any_of(storages.begin(), storages.end(), [&](const StorageUse& mine) {
+    const auto found = in_use_.find(mine.storage.get());
+    return found != in_use_.end() && std::any_of(found->second.begin(), found->second.end(), [&](const Use& other) {
+             return other.vnc != vnc && (other.written || mine.written);
+           });
+  });
+}
+
+std::optional<std::uint32_t> AsyncMode::choose(std::span<const std::uint32_t> vncs,
+                                               std::span<const StorageUse> storages) const {
+  std::optional<std::uint32_t> best;
+  for (const std::uint32_t vnc : vncs) {
+    if (cores_[vnc].inflight >= limit_ || waits_for_others(vnc, storages)) continue;
+    if (!best || cores_[vnc].inflight < cores_[*best].inflight) best = vnc;
+  }
+  return best;
+}
+
+Status AsyncMode::submit(std::span<const std::uint32_t> vncs, std::uint32_t model_id, std::vector<StorageUse> storages,
+                         std::function<int(std::uint32_t)> work) {
   std::unique_lock lock(mutex_);
-  const auto least = [&] {
-    return *std::min_element(vncs.begin(), vncs.end(), [&](std::uint32_t one, std::uint32_t other) {
-      return cores_[one].inflight < cores_[other].inflight;
-    });
-  };
-  std::uint32_t vnc = least();
-  while (cores_[vnc].inflight >= limit_) {
+  std::optional<std::uint32_t> chosen;
+  while (!(chosen = choose(vncs, storages))) {
     if (ExecutionUnits::on_worker()) {
-      return make_error(ErrorCode::kQueueFull,
-                        "nc{} has {} executions in flight, and a callback cannot wait for the end of one", vnc, limit_);
+      return make_error(
+          ErrorCode::kQueueFull,
+          "nc{} has {} executions in flight, or another core's must come first, and a callback cannot wait "
+          "for the end of one",
+          vncs.front(), cores_[vncs.front()].inflight);
     }
     changed_.wait(lock);
-    vnc = least();
   }
+  const std::uint32_t vnc = *chosen;
   Core& core = cores_[vnc];
   const std::uint64_t job = core.jobs + 1;
-  for (const auto& storage : storages) ++in_use_[storage.get()];
+  for (const auto& [storage, written] : storages) in_use_[storage.get()].push_back({vnc, written});
   ++core.inflight;
-  auto shared = std::make_shared<std::vector<std::shared_ptr<Storage>>>(std::move(storages));
+  auto shared = std::make_shared<std::vector<StorageUse>>(std::move(storages));
   // With the lock: the numbers of the jobs are in the order of the queue.
   auto queued = units_.schedule(
       vnc, Unit::kCompute, 0,
@@ -69,17 +87,19 @@ Status AsyncMode::submit(std::span<const std::uint32_t> vncs, std::uint32_t mode
   return {};
 }
 
-void AsyncMode::release(std::uint32_t vnc, std::span<const std::shared_ptr<Storage>> storages) {
-  for (const auto& storage : storages) {
+void AsyncMode::release(std::uint32_t vnc, std::span<const StorageUse> storages) {
+  for (const auto& [storage, written] : storages) {
     const auto found = in_use_.find(storage.get());
-    if (--found->second == 0) in_use_.erase(found);
+    std::vector<Use>& uses = found->second;
+    uses.erase(std::find(uses.begin(), uses.end(), Use{vnc, written}));
+    if (uses.empty()) in_use_.erase(found);
   }
   --cores_[vnc].inflight;
   changed_.notify_all();
 }
 
-void AsyncMode::finish(std::uint32_t vnc, std::uint32_t model_id, std::uint64_t job,
-                       std::vector<std::shared_ptr<Storage>>& storages, int status) {
+void AsyncMode::finish(std::uint32_t vnc, std::uint32_t model_id, std::uint64_t job, std::vector<StorageUse>& storages,
+                       int status) {
   NRT_ASYNC_EXEC_STATUS_CALLBACK callback = nullptr;
   void* params = nullptr;
   {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -21,11 +22,17 @@
 
 namespace opennrt {
 
+/// Memory that an execution reads or writes.
+struct StorageUse {
+  std::shared_ptr<Storage> storage;
+  bool written = false;
+};
+
 /// The tensors of one execution, as the sets had them: neither changing or destroying a set nor freeing a tensor touches it.
 struct PinnedSets {
   TensorSet inputs, outputs;
   std::vector<std::shared_ptr<Tensor>> tensors;
-  std::vector<std::shared_ptr<Storage>> storages;  ///< those of `tensors`, as they were
+  std::vector<StorageUse> storages;  ///< those of `tensors`, as they were
 
   /// `inputs` and `outputs` must have passed model.check().
   static std::shared_ptr<PinnedSets> take(const Model& model, const TensorSet& inputs, const TensorSet& outputs);
@@ -43,10 +50,11 @@ class AsyncMode {
   void set_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callback, void* params);
 
   /// Queues `work`, which is given its core and returns an NRT_STATUS, on the core of `vncs` that has the fewest; waits while
-  /// each has as many as it may. The storages are in use until the work is done, and not any more when the callback is called.
+  /// each has as many as it may, or while another core has queued work that must come first: it writes what this one uses, or
+  /// uses what this one writes. The storages are in use until the work is done, and not any more when the callback is called.
   /// Errors: those of ExecutionUnits::schedule; kQueueFull from within a callback, which cannot wait.
-  Status submit(std::span<const std::uint32_t> vncs, std::uint32_t model_id,
-                std::vector<std::shared_ptr<Storage>> storages, std::function<int(std::uint32_t)> work);
+  Status submit(std::span<const std::uint32_t> vncs, std::uint32_t model_id, std::vector<StorageUse> storages,
+                std::function<int(std::uint32_t)> work);
   /// Waits until no queued execution uses the storage (nullptr: none does). kState: it is in use, and this is called from
   /// within a callback, which cannot wait.
   Status wait_unused(std::shared_ptr<Storage> storage);
@@ -60,16 +68,24 @@ class AsyncMode {
     std::uint64_t jobs = 0;
     int failed = 0;
   };
-  void finish(std::uint32_t vnc, std::uint32_t model_id, std::uint64_t job,
-              std::vector<std::shared_ptr<Storage>>& storages, int status);
-  void release(std::uint32_t vnc, std::span<const std::shared_ptr<Storage>> storages);  ///< with the lock
+  struct Use {
+    std::uint32_t vnc = 0;
+    bool written = false;
+    bool operator==(const Use&) const = default;
+  };
+  void finish(std::uint32_t vnc, std::uint32_t model_id, std::uint64_t job, std::vector<StorageUse>& storages,
+              int status);
+  // With the lock:
+  std::optional<std::uint32_t> choose(std::span<const std::uint32_t> vncs, std::span<const StorageUse> storages) const;
+  bool waits_for_others(std::uint32_t vnc, std::span<const StorageUse> storages) const;
+  void release(std::uint32_t vnc, std::span<const StorageUse> storages);
 
   ExecutionUnits& units_;
   const std::uint32_t limit_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Core> cores_;
-  std::unordered_map<const Storage*, std::uint32_t> in_use_;  ///< by how many; who counts keeps it alive
+  std::unordered_map<const Storage*, std::vector<Use>> in_use_;  ///< by whom; who uses it keeps it alive
   NRT_ASYNC_EXEC_STATUS_CALLBACK callback_ = nullptr;
   void* params_ = nullptr;
 };

@@ -312,11 +312,13 @@ TEST_F(AsyncMode, givenReplicasWhenExecutedThenTheyShareTheWorkAndEachCoreCounts
   Calls calls;
   ASSERT_EQ(nrt_register_async_exec_callback(&Calls::callback, &calls), NRT_SUCCESS);
   nrt_model_t* model = load(copy_neff(), 0, 2);
-  Set in, out;
+  Set in, out[2];
   in.add("in", NRT_TENSOR_PLACEMENT_VIRTUAL, numbers(kCount));
-  out.add("out", NRT_TENSOR_PLACEMENT_VIRTUAL, std::vector<float>(kCount));
   calls.hold();
-  for (int i = 0; i < 2; ++i) ASSERT_EQ(nrt_execute(model, in.get(), out.get()), NRT_SUCCESS);
+  for (Set& each : out) {
+    each.add("out", NRT_TENSOR_PLACEMENT_VIRTUAL, std::vector<float>(kCount));
+    ASSERT_EQ(nrt_execute(model, in.get(), each.get()), NRT_SUCCESS);
+  }
   calls.let_go();
   for (const int vnc : {0, 1}) ASSERT_EQ(nrt_async_drain_queued_execs(vnc), NRT_SUCCESS);
   std::map<std::uint32_t, std::uint64_t> jobs;
@@ -325,6 +327,24 @@ TEST_F(AsyncMode, givenReplicasWhenExecutedThenTheyShareTheWorkAndEachCoreCounts
     EXPECT_EQ(call.job_id, ++jobs[call.vnc]);
   }
   EXPECT_EQ(calls.all().size(), 2u);
+}
+
+TEST_F(AsyncMode, givenModelsOnTwoCoresWhenOneTakesWhatTheOtherMakesThenTheyRunInTheOrderOfTheCalls) {
+  nrt_model_t* models[] = {load(copy_neff(), 0), load(copy_neff(), 1)};
+  Set in, between_out, between_in, out;
+  nrt_tensor_t* first = in.add("in", NRT_TENSOR_PLACEMENT_VIRTUAL, numbers(kCount));
+  nrt_tensor_t* middle = between_out.add("out", NRT_TENSOR_PLACEMENT_VIRTUAL, std::vector<float>(kCount));
+  ASSERT_EQ(nrt_add_tensor_to_tensor_set(between_in.get(), "in", middle), NRT_SUCCESS);
+  nrt_tensor_t* last = out.add("out", NRT_TENSOR_PLACEMENT_VIRTUAL, std::vector<float>(kCount));
+  for (int round = 1; round <= 20; ++round) {
+    const std::vector<float> sent(kCount, static_cast<float>(round));
+    ASSERT_EQ(nrt_tensor_write(first, sent.data(), 0, kCount * 4), NRT_SUCCESS);
+    ASSERT_EQ(nrt_execute(models[0], in.get(), between_out.get()), NRT_SUCCESS);
+    ASSERT_EQ(nrt_execute(models[1], between_in.get(), out.get()), NRT_SUCCESS);
+    std::vector<float> got(kCount);
+    ASSERT_EQ(nrt_tensor_read(last, got.data(), 0, kCount * 4), NRT_SUCCESS);
+    ASSERT_EQ(got, sent) << round;
+  }
 }
 
 using AsyncModeState = Logged;

@@ -353,7 +353,8 @@ TEST_F(Async, givenAQueueIsFullWhenScheduledThenItIsQueueFullUntilOneCompletes) 
 
 TEST_F(Async, givenSequencesThatAreNoneWhenAskedForThenInvalid) {
   nrt_tensor_t* tensor = allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, 64);
-  const nrta_seq_t seq = write(tensor, std::vector<float>(16));
+  const std::vector<float> zeros(16);  // alive until they have been written
+  const nrta_seq_t seq = write(tensor, zeros);
   wait(seq);
   bool completed = false;
   int fd = -1;

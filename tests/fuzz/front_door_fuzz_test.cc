@@ -371,8 +371,9 @@ TEST_F(FrontDoorFuzz, givenHostileValuesInAGraphOfSeveralStepsWhenLoadedThenEach
   const NeffBuilder good = test::every_step().files();
   std::vector<std::string> places, attributes;
   numbers(good.json("neff.json"), "", places);
+  const OrderedJson graph = good.json("neff.json");
   for (const char* node : {"2", "4"})
-    for (const auto& [key, value] : good.json("neff.json")["nodes"][std::stoul(node)]["attrs"].items())
+    for (const auto& [key, value] : graph["nodes"][std::stoul(node)]["attrs"].items())
       attributes.push_back("/nodes/" + std::string(node) + "/attrs/" + key);
   const auto put = [&](const std::string& place, const OrderedJson& value) {
     NeffBuilder b = good;
