@@ -95,12 +95,7 @@ Result<Config> Config::read(const opennrt_host_t& host) {
     }
   }
   auto chip = sim::load_chip_config(config.machine.chips_dir, config.machine.instance);
-  if (!chip) {
-    return with_context(chip.error(),
-                        fmt::format("OPENNRT_SIM_INSTANCE is '{}', expected inf1.xlarge, inf1.2xlarge, inf1.6xlarge "
-                                    "or inf1.24xlarge",
-                                    config.machine.instance));
-  }
+  if (!chip) return with_context(chip.error(), fmt::format("OPENNRT_SIM_INSTANCE '{}'", config.machine.instance));
   config.machine.instance = chip->instance;
   config.devices = chip->devices;
   auto visible = visible_devices(value("OPENNRT_SIM_DEVICES"), config.devices);
