@@ -269,7 +269,7 @@ TEST_F(Digits, givenThreadsOnFourCoresInDeterministicModeThenTwoProcessesAgreeIn
   for (std::size_t core = 0; core < kCores; ++core) {
     EXPECT_GT(left[core].at("engines").at("pe").at("busy_cycles"), 0);
     EXPECT_GT(left[core].at("engines").at("pe").at("stalled_semaphore_ns"), 0);
-    EXPECT_EQ(left[core], right[core]);
+    EXPECT_EQ(left[core], right[core]) << nlohmann::json::diff(left[core], right[core]);
   }
 }
 
