@@ -70,17 +70,23 @@ endfunction()
 set(OPENNRT_TEST_RUNTIME ${CMAKE_BINARY_DIR}/runtime)
 file(MAKE_DIRECTORY ${OPENNRT_TEST_RUNTIME})
 
-# opennrt_test(<name> SOURCES … DEPS … [ENV …] [LABELS …]): a GoogleTest program, one ctest entry per program (a SystemC
-# kernel is one per process, and so a test that holds one is a program of its own).
+# opennrt_test(<name> SOURCES … DEPS … [ENV …] [LABELS …] [EMULATE …]): a GoogleTest program, one ctest entry per program (a
+# SystemC kernel is one per process, and so a test that holds one is a program of its own). EMULATE: it finds an emulated
+# /dev/neuron<N>, which these options of `opennrt emulate` describe.
 function(opennrt_test name)
-  cmake_parse_arguments(A "" "" "SOURCES;DEPS;ENV;LABELS" ${ARGN})
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS;ENV;LABELS;EMULATE" ${ARGN})
   add_executable(${name} ${A_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include
     ${PROJECT_SOURCE_DIR}/backends/include)
   target_link_libraries(${name} PRIVATE ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   opennrt_options(${name})
-  add_test(NAME ${name} COMMAND ${name})
+  if(A_EMULATE)
+    add_test(NAME ${name} COMMAND opennrt emulate ${A_EMULATE} -- $<TARGET_FILE:${name}>)
+    add_dependencies(${name} opennrt opennrt_device opennrt_backend_neuron)
+  else()
+    add_test(NAME ${name} COMMAND ${name})
+  endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "OPENNRT_SOURCE_DIR=${PROJECT_SOURCE_DIR};OPENNRT_BUILD_DIR=${CMAKE_BINARY_DIR};OPENNRT_RUNTIME_DIR=${OPENNRT_TEST_RUNTIME}/${name};${A_ENV}"
     LABELS "${A_LABELS}")
 endfunction()

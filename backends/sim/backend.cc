@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "simulator/chip/config.h"
+#include "simulator/faults/faults.h"
 
 namespace opennrt::driver {
 namespace {
@@ -73,6 +74,11 @@ Result<Config> Config::read(const opennrt_host_t& host) {
   config.machine.trace_file = value("OPENNRT_SIM_TRACE");
   config.machine.vcd_file = value("OPENNRT_SIM_VCD");
   config.machine.stats_file = value("OPENNRT_SIM_STATS");
+  auto faults = faults::read_plan(value("OPENNRT_FAULTS"));
+  if (!faults) return tl::unexpected<Error>(faults.error());
+  if (auto possible = sim::check_for_chip(*faults); !possible) return tl::unexpected<Error>(possible.error());
+  config.machine.fault_plan = std::move(*faults);
+  config.machine.fault_report = value("OPENNRT_FAULTS_REPORT");
   config.runtime_dir = value("OPENNRT_RUNTIME_DIR");
   if (!config.runtime_dir.empty() && config.runtime_dir.front() != '/') {
     return make_error(ErrorCode::kInvalidArgument, "OPENNRT_RUNTIME_DIR is '{}', expected an absolute path",
@@ -104,10 +110,11 @@ Result<Config> Config::read(const opennrt_host_t& host) {
   return config;
 }
 
-Backend::Backend(const opennrt_host_t* host, Config config)
+Backend::Backend(const opennrt_host_t* host, Config config, HostMemory& memory)
     : log_(host),
       host_(host),
       config_(std::move(config)),
+      memory_(memory),
       pid_(::getpid()),
       cores_(config_.runtime_dir, config_.machine.instance, config_.devices * config_.cores_per_device),
       counters_(config_.runtime_dir, config_.machine.instance) {}
@@ -134,7 +141,7 @@ int Backend::device_open(std::uint32_t number, Device*& device) {
       log_.error("device_open", "{}", powered.error().message);
       return to_errno(powered.error().code);
     }
-    platform_ = std::make_unique<Platform>(host_, std::move(*powered), config_.deterministic);
+    platform_ = std::make_unique<Platform>(host_, std::move(*powered), config_.deterministic, memory_);
   }
   Opened& opened = devices_[number];
   if (!opened.device) opened.device = std::make_unique<Device>(*platform_, number);

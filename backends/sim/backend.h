@@ -37,7 +37,8 @@ struct Config {
 /// reserving cores costs nothing, and a process may still fork after it. Thread-safe.
 class Backend {
  public:
-  Backend(const opennrt_host_t* host, Config config);
+  /// `memory`: where host memory comes from; it must live longer than this object.
+  Backend(const opennrt_host_t* host, Config config, HostMemory& memory = HostMemory::of_process());
   ~Backend();
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
@@ -62,6 +63,7 @@ class Backend {
   const Log log_;
   const opennrt_host_t* host_;
   const Config config_;
+  HostMemory& memory_;
   const pid_t pid_;
   CoreLocks cores_;
   Counters counters_;

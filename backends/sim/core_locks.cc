@@ -14,6 +14,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <utility>
 
 namespace opennrt::driver {
@@ -120,7 +121,9 @@ Result<Descriptor> open_dir(const std::string& path) {
 std::string command_of(pid_t pid) {
   std::string text;
   if (std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary); file) {
-    text.assign(std::istreambuf_iterator<char>(file), {});
+    std::ostringstream all;
+    all << file.rdbuf();  // an iterator would throw when the process ends between open and read
+    text = std::move(all).str();
     while (!text.empty() && text.back() == '\0') text.pop_back();
     std::replace(text.begin(), text.end(), '\0', ' ');
   }

@@ -21,7 +21,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
 
 #include "backends/sim/copy_ring.h"
@@ -64,6 +66,15 @@ class Device {
   int queue_get_state(std::uint32_t engine, std::uint32_t queue, opennrt_queue_state_t& tx, opennrt_queue_state_t& rx);
   int queue_release(std::uint32_t engine, std::uint32_t queue);
   int quiesce(std::uint32_t core);
+  /// What the driver does to a queue of a process that has ended: it is pointed at an empty ring of the driver's own
+  /// (neuron_ring.c, ndmar_handle_process_exit). The driver's own queues are left alone.
+  int queue_abandon(std::uint32_t engine, std::uint32_t queue);
+  /// Descriptors [first, first + count) of the ring that the chip has for a queue (NEURON_IOCTL_DMA_DESCRIPTOR_COPYOUT).
+  /// -EFBIG: the ring has fewer; -EINVAL: there is no such queue, or its ring is not memory that was allocated here.
+  int read_descriptors(std::uint32_t engine, std::uint32_t queue, opennrt_queue_type_t type, std::uint32_t first,
+                       std::uint32_t count, std::byte* to);
+  /// Writes into a core's window (NEURON_IOCTL_PROGRAM_ENGINE_NC). -ENOMEM: it is not in one of them, as the driver says.
+  int program_engine(std::uint32_t core, std::uint64_t address, const void* buffer, std::uint64_t bytes);
   /// How often instructions have been started on the core since its last reset (NEURON_IOCTL_NC_MODEL_STARTED_COUNT).
   int model_started_count(std::uint32_t core, std::uint64_t& count) const;
 
@@ -76,15 +87,27 @@ class Device {
   int event_set(std::uint32_t core, std::uint32_t event, std::uint32_t value);
   int reset_start(std::uint32_t core_map, std::uint32_t& request);
   int reset_wait(std::uint32_t request, std::int32_t& result);
-  int core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32]);
-  int core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32]);
+  /// `owner`: the process that asks, where several use the device; another one's model is not its own.
+  int core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner = 0);
+  int core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner = 0);
+  /// Takes the cores' models from a process that has ended (neuron_crwl.c, ncrwl_release_current_process).
+  void release_core_locks(std::int32_t owner);
+  /// Whether that process has locked the core, and which model it has put there (ncdev_device_get_all_apps_info).
+  bool core_locked_by(std::uint32_t core, std::int32_t owner, std::uint8_t uuid[32]);
+  /// 32-bit registers by device address, as the firmware reads them (NEURON_IOCTL_READ_HW_COUNTERS). -EINVAL: an address
+  /// is none of a register.
+  int read_counters(std::span<const std::uint64_t> addresses, std::uint32_t* values);
 
   // device_notify.cc
   int nq_init(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint32_t bytes,
               opennrt_nq_t& queue);
   int nq_destroy(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine);
   int nq_consume(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint64_t entries);
-  int wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline);
+  /// `reason`: gets the sentence that is otherwise logged when nothing can happen any more. -EINTR: `cancelled` has become true.
+  int wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline, std::string* reason = nullptr,
+           const std::atomic<bool>* cancelled = nullptr);
+  /// For programs that do not wait: lets the core's doorbells in and the machine run until nothing can happen any more.
+  void run(std::uint32_t core, const std::atomic<bool>& cancelled);
   int work_started(std::uint32_t core, std::uint64_t& nanoseconds) const;
   std::uint64_t clock() const { return platform_.machine->now_ns(); }
 
@@ -134,6 +157,7 @@ class Device {
     std::condition_variable changed;
     std::array<std::uint8_t, 32> uuid{};
     bool owned = false, writer = false;
+    std::int32_t owner = 0;
     std::uint64_t readers = 0;
   };
 
@@ -169,6 +193,8 @@ class Device {
   std::array<std::uint64_t, kCores> used_{};  ///< DRAM accounted to each core
 
   std::array<CopyRing, kCores> copies_;
+  std::unique_ptr<HostPages> empty_ring_;  ///< of abandoned queues; made with the first
+  std::mutex empty_ring_mutex_;
   std::array<Engine, inf1::kDmaEnginesPerDevice> engines_;
   std::array<CoreNotifications, kCores> notifications_;
   std::array<ModelLock, kCores> model_locks_;
@@ -183,6 +209,7 @@ class Device {
   std::mutex nq_setup_mutex_;  ///< queues come and go one at a time; taken before the leaf locks
   std::mutex reset_mutex_;
   std::uint32_t last_reset_ = 0;
+  std::set<std::uint32_t> unanswered_resets_;
 };
 
 }  // namespace opennrt::driver

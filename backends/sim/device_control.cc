@@ -23,8 +23,13 @@ bool valid_access(std::uint32_t bar, std::span<const std::uint64_t> offsets) {
 }
 
 /// Registers by which a process could point a queue at memory that is not its own, or start it past the checks
-/// (neuron_dma.c, ndma_bar0_blocked_one_engine).
+/// (neuron_dma.c, ndma_bar0_blocked_one_engine), and the firmware's mailbox, which does DMA, too
+/// (v1/neuron_dhal_v1.c, ncdev_bar0_write_blocked_addrs_v1).
 bool write_blocked(std::uint64_t offset) {
+  for (const std::uint32_t word : {inf1::kFwRequestLow, inf1::kFwRequestHigh, inf1::kFwResponseLow,
+                                   inf1::kFwResponseHigh, inf1::kFwDoorbell}) {
+    if (offset == inf1::kMiscRam + word) return true;
+  }
   for (std::uint32_t engine = 0; engine < inf1::kDmaEnginesPerDevice; ++engine) {
     const std::uint64_t base = inf1::udma_base(engine);
     for (const std::uint64_t side : {inf1::kM2sQueues, inf1::kS2mQueues}) {
@@ -80,6 +85,7 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
   constexpr std::uint32_t kDevice = 0xffff'ffff;
   if (core_map != kDevice && (core_map == 0 || core_map >> kCores != 0)) return -EINVAL;
   const std::lock_guard order(reset_mutex_);
+  bool answered = true;
   for (std::uint32_t core = 0; core < kCores; ++core) {
     if (core_map != kDevice && (core_map >> core & 1) == 0) continue;
     platform_.admission.drop(machine_core(core));
@@ -101,7 +107,7 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
         const std::lock_guard guard(memory_mutex_);
         models_started_[core] = 0;
       }
-      platform_.machine->reset_cores(number_, 1u << core);
+      answered = platform_.machine->reset_cores(number_, 1u << core) && answered;
     });
     ModelLock& lock = model_locks_[core];
     {
@@ -111,26 +117,30 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
     }
     lock.changed.notify_all();
   }
-  if (core_map == kDevice) platform_.machine->reset_cores(number_, kDevice);
+  if (core_map == kDevice) answered = platform_.machine->reset_cores(number_, kDevice) && answered;
   request = ++last_reset_;
+  if (!answered) unanswered_resets_.insert(request);
   return 0;
 }
 
 int Device::reset_wait(std::uint32_t request, std::int32_t& result) {
   const std::lock_guard order(reset_mutex_);
   if (request == 0 || request > last_reset_) return -EINVAL;
-  result = 0;  // the simulated chip is ready when reset_start returns, and never fails to be
+  if (unanswered_resets_.contains(request)) return -ETIMEDOUT;  // a fault that was asked for
+  result = 0;  // the simulated chip is ready when reset_start returns
   return 0;
 }
 
 // aws-neuron-driver neuron_crwl.c: a writer puts its model on the core, then becomes its first reader; readers name the
 // model.
 
-int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32]) {
+int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner) {
   if (core >= kCores) return -EINVAL;
   ModelLock& lock = model_locks_[core];
   std::unique_lock guard(lock.mutex);
-  const auto same_model = [&] { return lock.owned && std::memcmp(lock.uuid.data(), uuid, lock.uuid.size()) == 0; };
+  const auto same_model = [&] {
+    return lock.owned && lock.owner == owner && std::memcmp(lock.uuid.data(), uuid, lock.uuid.size()) == 0;
+  };
   if (mode == OPENNRT_LOCK_READ) {
     if (!lock.changed.wait_for(guard, kReaderPatience, [&] { return !lock.writer; })) return -EBUSY;
     if (!same_model()) return -ENOENT;
@@ -142,16 +152,19 @@ int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::u
   lock.writer = true;
   if (same_model()) return -EALREADY;
   lock.owned = true;
+  lock.owner = owner;
   std::memcpy(lock.uuid.data(), uuid, lock.uuid.size());
   return 0;
 }
 
-int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32]) {
+int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32],
+                        std::int32_t owner) {
   if (core >= kCores) return -EINVAL;
   ModelLock& lock = model_locks_[core];
   {
     const std::lock_guard guard(lock.mutex);
-    const bool same_model = lock.owned && std::memcmp(lock.uuid.data(), uuid, lock.uuid.size()) == 0;
+    const bool same_model =
+        lock.owned && lock.owner == owner && std::memcmp(lock.uuid.data(), uuid, lock.uuid.size()) == 0;
     if (mode == OPENNRT_LOCK_READ) {
       if (!same_model) return -ENOENT;
       if (lock.readers == 0) return -EINVAL;
@@ -166,6 +179,37 @@ int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std:
     }
   }
   lock.changed.notify_all();
+  return 0;
+}
+
+void Device::release_core_locks(std::int32_t owner) {
+  for (ModelLock& lock : model_locks_) {
+    {
+      const std::lock_guard guard(lock.mutex);
+      if (!lock.owned || lock.owner != owner) continue;
+      lock.owned = lock.writer = false;
+      lock.readers = 0;
+    }
+    lock.changed.notify_all();
+  }
+}
+
+bool Device::core_locked_by(std::uint32_t core, std::int32_t owner, std::uint8_t uuid[32]) {
+  if (core >= kCores) return false;
+  ModelLock& lock = model_locks_[core];
+  const std::lock_guard guard(lock.mutex);
+  if (!lock.owned || lock.owner != owner || (!lock.writer && lock.readers == 0)) return false;
+  std::memcpy(uuid, lock.uuid.data(), lock.uuid.size());
+  return true;
+}
+
+int Device::read_counters(std::span<const std::uint64_t> addresses, std::uint32_t* values) {
+  const auto offset = [](std::uint64_t address) { return address - inf1::kApbBase; };  // wraps around below it
+  for (const std::uint64_t address : addresses) {
+    if (offset(address) >= inf1::kBar0Bytes || address % 4 != 0) return -EINVAL;
+  }
+  for (std::size_t i = 0; i < addresses.size(); ++i)
+    values[i] = platform_.machine->bar_read(number_, 0, offset(addresses[i]));
   return 0;
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -213,6 +214,62 @@ int Device::queue_release(std::uint32_t engine, std::uint32_t queue) {
   // until it is
   // initialised again, or until its process ends.
   return check_queue(engine, queue);
+}
+
+int Device::queue_abandon(std::uint32_t engine, std::uint32_t queue) {
+  if (const int error = check_queue(engine, queue); error != 0) return error;
+  constexpr std::uint32_t kDescriptors = 64;  // neuron_ring.h, NDMA_QUEUE_DUMMY_RING_DESC_COUNT
+  std::uint64_t ring = 0;
+  {
+    const std::lock_guard guard(empty_ring_mutex_);
+    if (!empty_ring_) empty_ring_ = HostPages::allocate(platform_, kDescriptors * inf1::kDescriptorBytes);
+    if (!empty_ring_) return -ENOMEM;
+    ring = empty_ring_->device_address();
+  }
+  Engine& target = engines_[engine];
+  const std::lock_guard guard(target.mutex);
+  platform_.admission.drop(machine_core(engine / inf1::kDmaEnginesPerCore), engine, queue);
+  for (const bool tx : {true, false})
+    program_queue(*platform_.machine, number_, engine, queue, tx, ring, kDescriptors);
+  target.queues[queue] = {};
+  return 0;
+}
+
+int Device::read_descriptors(std::uint32_t engine, std::uint32_t queue, opennrt_queue_type_t type, std::uint32_t first,
+                             std::uint32_t count, std::byte* to) {
+  if (count == 0 || (type != OPENNRT_QUEUE_TX && type != OPENNRT_QUEUE_RX)) return -EINVAL;
+  opennrt_queue_state_t tx{}, rx{};
+  if (const int error = queue_get_state(engine, queue, tx, rx); error != 0) return error;
+  const opennrt_queue_state_t& state = type == OPENNRT_QUEUE_TX ? tx : rx;
+  if (std::uint64_t{first} + count > state.length) return -EFBIG;
+  opennrt_mem_t handle = 0;
+  {
+    const std::lock_guard guard(memory_mutex_);
+    for (const auto& [number, memory] : memories_) {
+      if (state.base >= memory->address && state.base - memory->address < memory->bytes) handle = number;
+    }
+  }
+  const MemoryRef memory = find(handle);
+  if (!memory) return -EINVAL;
+  return mem_read(handle, state.base - memory->address + std::uint64_t{first} * inf1::kDescriptorBytes, to,
+                  std::uint64_t{count} * inf1::kDescriptorBytes);
+}
+
+int Device::program_engine(std::uint32_t core, std::uint64_t address, const void* buffer, std::uint64_t bytes) {
+  if (core >= kCores || (buffer == nullptr && bytes != 0)) return -EINVAL;
+  constexpr std::uint64_t kWindows = kCores * inf1::kCoreWindow;
+  if (address < inf1::kTpbBase || address - inf1::kTpbBase > kWindows || bytes > kWindows - (address - inf1::kTpbBase))
+    return -ENOMEM;
+  for (std::uint64_t offset = 0; offset < bytes;) {
+    const std::uint64_t part = std::min(bytes - offset, CopyRing::kScratchBytes);
+    const int error = copies_[core].with_scratch([&](std::byte* scratch, std::uint64_t from) {
+      std::memcpy(scratch, static_cast<const std::byte*>(buffer) + offset, part);
+      return copies_[core].copy_locked(from, address + offset, part, true);
+    });
+    if (error != 0) return error;
+    offset += part;
+  }
+  return 0;
 }
 
 int Device::quiesce(std::uint32_t core) {

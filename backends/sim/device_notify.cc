@@ -137,7 +137,8 @@ int Device::nq_consume(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t
   return 0;
 }
 
-int Device::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline) {
+int Device::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline, std::string* reason,
+                 const std::atomic<bool>* cancelled) {
   if (core >= kCores) return -EINVAL;
   CoreNotifications& own = notifications_[core];
   const auto arrived = [&own, seen] {
@@ -148,20 +149,33 @@ int Device::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline)
   for (const Doorbell& doorbell : pass.doorbells) ring(doorbell);
   // Time that others took before this core was let in is not the caller's.
   const std::uint64_t until = deadline > UINT64_MAX - pass.waited_ns ? UINT64_MAX : deadline + pass.waited_ns;
-  const sim::Ran ran = platform_.run(arrived, until);
+  const sim::Ran ran = platform_.run(arrived, until, cancelled);
   starts_[core].open = false;
   if (ran == sim::Ran::kConditionMet || arrived()) return 0;
+  if (cancelled != nullptr && *cancelled) return -EINTR;
   if (ran == sim::Ran::kIdle) {
     std::uint64_t written = 0;
     {
       const std::lock_guard guard(own.mutex);
       written = own.scan();
     }
-    platform_.log.error(
-        "wait", "nd{} nc{}: nothing can happen any more, with {} notifications written and one more waited for: {}",
-        number_, core, written, platform_.machine->describe_core(number_, core));
+    const std::string text =
+        fmt::format("nd{} nc{}: nothing can happen any more, with {} notifications written and one more waited for: {}",
+                    number_, core, written, platform_.machine->describe_core(number_, core));
+    if (reason != nullptr) {
+      *reason = text;
+    } else {
+      platform_.log.error("wait", "{}", text);
+    }
   }
   return -ETIMEDOUT;
+}
+
+void Device::run(std::uint32_t core, const std::atomic<bool>& cancelled) {
+  const auto pass = platform_.admission.enter_wait(machine_core(core));
+  for (const Doorbell& doorbell : pass.doorbells) ring(doorbell);
+  platform_.run([] { return false; }, UINT64_MAX, &cancelled);
+  starts_[core].open = false;
 }
 
 int Device::work_started(std::uint32_t core, std::uint64_t& nanoseconds) const {

@@ -13,7 +13,21 @@ namespace opennrt::driver {
 namespace {
 /// Long against an inference's notifications, short against any timeout.
 constexpr std::uint64_t kSliceNs = 10'000'000;
+
+class PrivatePages : public HostMemory {
+ public:
+  std::byte* allocate(std::uint64_t bytes) override {
+    void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+  }
+  void release(std::byte* data, std::uint64_t bytes) override { ::munmap(data, bytes); }
+};
 }  // namespace
+
+HostMemory& HostMemory::of_process() {
+  static PrivatePages pages;
+  return pages;
+}
 
 void HostIndex::add(std::uint64_t bus_address, std::uint64_t bytes) {
   const std::lock_guard guard(mutex_);
@@ -34,12 +48,14 @@ bool HostIndex::contains(std::uint64_t bus_address, std::uint64_t bytes) const {
   return offset < it->second && bytes <= it->second - offset;
 }
 
-sim::Ran Platform::run(const std::function<bool()>& condition, std::uint64_t deadline_ns) const {
+sim::Ran Platform::run(const std::function<bool()>& condition, std::uint64_t deadline_ns,
+                       const std::atomic<bool>* cancelled) const {
   for (;;) {
     const std::uint64_t now = machine->now_ns();
     const std::uint64_t until = deadline_ns > now && deadline_ns - now > kSliceNs ? now + kSliceNs : deadline_ns;
     const sim::Ran ran = machine->run_until(condition, until);
     if (ran != sim::Ran::kDeadline || until == deadline_ns) return ran;
+    if (cancelled != nullptr && *cancelled) return ran;
   }
 }
 
@@ -47,14 +63,14 @@ std::unique_ptr<HostPages> HostPages::allocate(Platform& platform, std::uint64_t
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   if (bytes == 0 || bytes > UINT64_MAX - page) return nullptr;
   const std::uint64_t size = (bytes + page - 1) / page * page;
-  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return nullptr;
+  std::byte* data = platform.host_memory.allocate(size);
+  if (data == nullptr) return nullptr;
   const std::uint64_t bus_address = platform.machine->host_register(data, size);
   if (bus_address == 0) {  // no bus addresses left
-    ::munmap(data, size);
+    platform.host_memory.release(data, size);
     return nullptr;
   }
-  return std::unique_ptr<HostPages>(new HostPages(platform, static_cast<std::byte*>(data), size, bus_address));
+  return std::unique_ptr<HostPages>(new HostPages(platform, data, size, bus_address));
 }
 
 HostPages::HostPages(Platform& platform, std::byte* data, std::uint64_t bytes, std::uint64_t bus_address)
@@ -65,7 +81,7 @@ HostPages::HostPages(Platform& platform, std::byte* data, std::uint64_t bytes, s
 HostPages::~HostPages() {
   platform_.host_index.remove(bus_address_);
   platform_.machine->host_unregister(bus_address_);
-  ::munmap(data_, bytes_);
+  platform_.host_memory.release(data_, bytes_);
 }
 
 std::uint64_t HostPages::device_address() const {

@@ -3,7 +3,10 @@
 // What all devices of one backend share: the machine, the host memory that its chips may reach, and who may go next.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,23 +31,39 @@ class HostIndex {
   std::map<std::uint64_t, std::uint64_t> ranges_;
 };
 
+/// Where the driver takes host memory from. Thread-safe.
+class HostMemory {
+ public:
+  virtual ~HostMemory() = default;
+  /// Zeroed, page-aligned; `bytes` is a multiple of the page size. Null: there is none left.
+  virtual std::byte* allocate(std::uint64_t bytes) = 0;
+  virtual void release(std::byte* data, std::uint64_t bytes) = 0;
+
+  /// Private pages of this process.
+  static HostMemory& of_process();
+};
+
 struct Platform {
   Log log;
   std::unique_ptr<sim::Machine> machine;
   HostIndex host_index;
   Admission admission;
+  HostMemory& host_memory;
 
-  Platform(const opennrt_host_t* host, std::unique_ptr<sim::Machine> powered, bool deterministic)
-      : log(host), machine(std::move(powered)), admission(*machine, deterministic, log) {}
+  Platform(const opennrt_host_t* host, std::unique_ptr<sim::Machine> powered, bool deterministic,
+           HostMemory& memory = HostMemory::of_process())
+      : log(host), machine(std::move(powered)), admission(*machine, deterministic, log), host_memory(memory) {}
 
   /// Runs until `condition`, until `deadline_ns`, or until nothing can happen any more. The machine moves time to the
   /// end of a
   /// run that went idle; it is run in slices so that one core's hang does not push the clock past its neighbours'
   /// deadlines.
-  sim::Ran run(const std::function<bool()>& condition, std::uint64_t deadline_ns) const;
+  /// `cancelled`: looked at between slices; then what was reached so far is a deadline.
+  sim::Ran run(const std::function<bool()>& condition, std::uint64_t deadline_ns,
+               const std::atomic<bool>* cancelled = nullptr) const;
 };
 
-/// Zeroed pages of this process that every chip reaches by DMA, for as long as the object lives. The platform must
+/// Zeroed pages of host memory that every chip reaches by DMA, for as long as the object lives. The platform must
 /// outlive it.
 class HostPages {
  public:

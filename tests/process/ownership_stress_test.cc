@@ -152,7 +152,6 @@ TEST(OwnershipStress, given64ProcessesOn16CoresWhenHalfAreKilledThenThereAreNeve
   const std::string path = (folder / "witness").string(), runtime = (folder / "runtime").string();
   const int witness = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   ASSERT_GE(witness, 0);
-  setenv("OPENNRT_BACKEND", "sim", 1);
   setenv("OPENNRT_SIM_INSTANCE", "inf1.6xlarge", 1);
   setenv("OPENNRT_RUNTIME_DIR", runtime.c_str(), 1);
   std::uint32_t total = 0;  // also loads the backend, once for all children

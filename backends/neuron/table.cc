@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The C table of backend `neuron`: checks pointers, keeps forked children out, lets no exception pass.
+#include <opennrt/backend.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "backends/neuron/backend.h"
+
+using opennrt::neuron::Backend;
+using opennrt::neuron::Device;
+namespace abi = opennrt::neuron::abi;
+
+struct opennrt_device {
+  opennrt_backend* backend;
+  Device* device;
+};
+
+struct opennrt_backend {
+  explicit opennrt_backend(const opennrt_host_t* host) : driver(host, opennrt::neuron::system_calls()) {}
+  Backend driver;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<opennrt_device>> devices;  ///< handed out, not yet closed
+};
+
+namespace {
+
+template <typename Call>
+int guarded(opennrt_backend_t* backend, Call&& call) {
+  if (backend == nullptr) return -EINVAL;
+  if (!backend->driver.in_own_process()) return -EACCES;  // what the driver tells a process that has attached nothing
+  try {
+    return call(backend->driver);
+  } catch (const std::bad_alloc&) {
+    return -ENOMEM;
+  } catch (...) {
+    return -EIO;
+  }
+}
+
+template <typename Call>
+int guarded(opennrt_device_t* device, Call&& call) {
+  if (device == nullptr) return -EINVAL;
+  return guarded(device->backend, [&](Backend&) { return call(*device->device); });
+}
+
+int open_backend(const opennrt_host_t* host, opennrt_backend_t** backend) {
+  if (host == nullptr || backend == nullptr || host->size < sizeof(opennrt_host_t)) return -EINVAL;
+  *backend = new (std::nothrow) opennrt_backend(host);
+  return *backend != nullptr ? 0 : -ENOMEM;
+}
+
+void close_backend(opennrt_backend_t* backend) {
+  if (backend == nullptr || !backend->driver.in_own_process()) return;
+  try {
+    for (auto& device : backend->devices) backend->driver.device_close(device->device);
+    delete backend;
+  } catch (...) {  // nobody is left to hear of it
+  }
+}
+
+int version(opennrt_backend_t* backend, opennrt_driver_version_t* version) {
+  return guarded(backend, [&](Backend& driver) { return version == nullptr ? -EINVAL : driver.version(*version); });
+}
+
+int devices(opennrt_backend_t* backend, uint32_t* numbers, uint32_t* count) {
+  return guarded(backend, [&](Backend& driver) {
+    if (count == nullptr || (numbers == nullptr && *count != 0)) return -EINVAL;
+    std::vector<std::uint32_t> found;
+    if (const int error = driver.devices(found); error != 0) return error;
+    std::copy_n(found.begin(), std::min<std::size_t>(*count, found.size()), numbers);
+    *count = static_cast<uint32_t>(found.size());
+    return 0;
+  });
+}
+
+int device_open(opennrt_backend_t* backend, uint32_t number, opennrt_device_t** device) {
+  return guarded(backend, [&](Backend& driver) {
+    if (device == nullptr) return -EINVAL;
+    *device = nullptr;
+    auto handle = std::make_unique<opennrt_device>(opennrt_device{backend, nullptr});
+    if (const int error = driver.device_open(number, handle->device); error != 0) return error;
+    *device = handle.get();
+    const std::lock_guard guard(backend->mutex);
+    backend->devices.push_back(std::move(handle));
+    return 0;
+  });
+}
+
+void device_close(opennrt_device_t* device) {
+  if (device == nullptr || !device->backend->driver.in_own_process()) return;
+  opennrt_backend_t* backend = device->backend;
+  guarded(backend, [&](Backend& driver) {
+    driver.device_close(device->device);
+    const std::lock_guard guard(backend->mutex);
+    std::erase_if(backend->devices, [device](const auto& open) { return open.get() == device; });
+    return 0;
+  });
+}
+
+int device_info(opennrt_device_t* device, opennrt_device_info_t* info) {
+  return guarded(device, [&](Device& d) { return info == nullptr ? -EINVAL : d.info(*info); });
+}
+
+int cores_reserve(opennrt_backend_t* backend, uint32_t count, uint32_t first, uint32_t last, opennrt_core_map_t* taken,
+                  uint32_t* available) {
+  return guarded(backend, [&](Backend& driver) {
+    if (taken == nullptr || available == nullptr) return -EINVAL;
+    return driver.cores_reserve(count, first, last, *taken, *available);
+  });
+}
+
+int cores_release(opennrt_backend_t* backend, const opennrt_core_map_t* cores) {
+  return guarded(backend, [&](Backend& driver) { return cores == nullptr ? -EINVAL : driver.cores_release(*cores); });
+}
+
+int core_holder(opennrt_backend_t* backend, uint32_t core, opennrt_core_holder_t* holder) {
+  return guarded(backend,
+                 [&](Backend& driver) { return holder == nullptr ? -EINVAL : driver.core_holder(core, *holder); });
+}
+
+int core_lock(opennrt_device_t* device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t* uuid) {
+  return guarded(device, [&](Device& d) { return uuid == nullptr ? -EINVAL : d.core_lock(core, mode, uuid); });
+}
+
+int core_unlock(opennrt_device_t* device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t* uuid) {
+  return guarded(device, [&](Device& d) { return uuid == nullptr ? -EINVAL : d.core_unlock(core, mode, uuid); });
+}
+
+int mem_alloc(opennrt_device_t* device, const opennrt_mem_params_t* params, opennrt_mem_t* memory) {
+  return guarded(device, [&](Device& d) {
+    return params == nullptr || memory == nullptr ? -EINVAL : d.mem_alloc(*params, *memory);
+  });
+}
+
+int mem_free(opennrt_device_t* device, opennrt_mem_t memory) {
+  return guarded(device, [&](Device& d) { return d.mem_free(memory); });
+}
+
+int mem_info(opennrt_device_t* device, opennrt_mem_t memory, opennrt_mem_info_t* info) {
+  return guarded(device, [&](Device& d) { return info == nullptr ? -EINVAL : d.mem_info(memory, *info); });
+}
+
+int mem_map(opennrt_device_t* device, opennrt_mem_t memory, void** address) {
+  return guarded(device, [&](Device& d) { return address == nullptr ? -EINVAL : d.mem_map(memory, *address); });
+}
+
+int mem_unmap(opennrt_device_t* device, opennrt_mem_t memory) {
+  return guarded(device, [&](Device& d) { return d.mem_unmap(memory); });
+}
+
+int mem_write(opennrt_device_t* device, opennrt_mem_t memory, uint64_t offset, const void* buffer, uint64_t bytes) {
+  return guarded(device, [&](Device& d) { return d.mem_write(memory, offset, buffer, bytes); });
+}
+
+int mem_read(opennrt_device_t* device, opennrt_mem_t memory, uint64_t offset, void* buffer, uint64_t bytes) {
+  return guarded(device, [&](Device& d) { return d.mem_read(memory, offset, buffer, bytes); });
+}
+
+int mem_copy(opennrt_device_t* device, opennrt_mem_t from, uint64_t from_offset, opennrt_mem_t to, uint64_t to_offset,
+             uint64_t bytes) {
+  return guarded(device, [&](Device& d) { return d.mem_copy(from, from_offset, to, to_offset, bytes); });
+}
+
+int mem_set(opennrt_device_t* device, opennrt_mem_t memory, uint64_t offset, uint32_t value, uint64_t bytes) {
+  return guarded(device, [&](Device& d) { return d.mem_set(memory, offset, value, bytes); });
+}
+
+int mem_stats(opennrt_device_t* device, uint32_t core, opennrt_mem_stats_t* stats) {
+  return guarded(device, [&](Device& d) { return stats == nullptr ? -EINVAL : d.mem_stats(core, *stats); });
+}
+
+int dma_engine_set_state(opennrt_device_t* device, uint32_t engine, opennrt_dma_state_t state) {
+  return guarded(device, [&](Device& d) { return d.engine_set_state(engine, state); });
+}
+
+int dma_engine_get_state(opennrt_device_t* device, uint32_t engine, opennrt_dma_engine_state_t* state) {
+  return guarded(device, [&](Device& d) { return state == nullptr ? -EINVAL : d.engine_get_state(engine, *state); });
+}
+
+int dma_queue_init(opennrt_device_t* device, const opennrt_queue_init_t* queues, uint32_t count) {
+  return guarded(device, [&](Device& d) {
+    if (queues == nullptr && count != 0) return -EINVAL;
+    return d.queue_init({queues, count});
+  });
+}
+
+int dma_write_descriptors(opennrt_device_t* device, opennrt_mem_t ring, uint64_t offset, const void* descriptors,
+                          uint32_t count, opennrt_queue_type_t type) {
+  return guarded(device, [&](Device& d) {
+    if (descriptors == nullptr && count != 0) return -EINVAL;
+    return d.write_descriptors(ring, offset, descriptors, count, type);
+  });
+}
+
+int dma_queue_start(opennrt_device_t* device, uint32_t engine, uint32_t queue, uint32_t tx_count, uint32_t rx_count) {
+  return guarded(device, [&](Device& d) { return d.queue_start(engine, queue, tx_count, rx_count); });
+}
+
+int dma_queue_get_state(opennrt_device_t* device, uint32_t engine, uint32_t queue, opennrt_queue_state_t* tx,
+                        opennrt_queue_state_t* rx) {
+  return guarded(device, [&](Device& d) {
+    return tx == nullptr || rx == nullptr ? -EINVAL : d.queue_get_state(engine, queue, *tx, *rx);
+  });
+}
+
+int dma_queue_release(opennrt_device_t* device, uint32_t engine, uint32_t queue) {
+  return guarded(device, [&](Device& d) { return d.queue_release(engine, queue); });
+}
+
+int dma_quiesce(opennrt_device_t* device, uint32_t core) {
+  return guarded(device, [&](Device& d) { return d.quiesce(core); });
+}
+
+int bar_read(opennrt_device_t* device, uint32_t bar, const uint64_t* offsets, uint32_t* values, uint32_t count) {
+  return guarded(device, [&](Device& d) {
+    if (count != 0 && (offsets == nullptr || values == nullptr)) return -EINVAL;
+    return d.bar_read(bar, {offsets, count}, values);
+  });
+}
+
+int bar_write(opennrt_device_t* device, uint32_t bar, const uint64_t* offsets, const uint32_t* values, uint32_t count) {
+  return guarded(device, [&](Device& d) {
+    if (count != 0 && (offsets == nullptr || values == nullptr)) return -EINVAL;
+    return d.bar_write(bar, {offsets, count}, values);
+  });
+}
+
+int semaphore_read(opennrt_device_t* device, uint32_t core, uint32_t semaphore, uint32_t* value) {
+  return guarded(device, [&](Device& d) {
+    return value == nullptr ? -EINVAL : d.semaphore(abi::kSemaphoreRead, core, semaphore, *value);
+  });
+}
+
+int semaphore_write(opennrt_device_t* device, uint32_t core, uint32_t semaphore, uint32_t value) {
+  return guarded(device, [&](Device& d) { return d.semaphore(abi::kSemaphoreWrite, core, semaphore, value); });
+}
+
+int semaphore_increment(opennrt_device_t* device, uint32_t core, uint32_t semaphore, uint32_t value) {
+  return guarded(device, [&](Device& d) { return d.semaphore(abi::kSemaphoreIncrement, core, semaphore, value); });
+}
+
+int semaphore_decrement(opennrt_device_t* device, uint32_t core, uint32_t semaphore, uint32_t value) {
+  return guarded(device, [&](Device& d) { return d.semaphore(abi::kSemaphoreDecrement, core, semaphore, value); });
+}
+
+int event_get(opennrt_device_t* device, uint32_t core, uint32_t event, uint32_t* value) {
+  return guarded(device, [&](Device& d) { return value == nullptr ? -EINVAL : d.event_get(core, event, *value); });
+}
+
+int event_set(opennrt_device_t* device, uint32_t core, uint32_t event, uint32_t value) {
+  return guarded(device, [&](Device& d) { return d.event_set(core, event, value); });
+}
+
+int nq_init(opennrt_device_t* device, uint32_t core, opennrt_nq_type_t type, uint32_t engine, uint32_t bytes,
+            opennrt_nq_t* queue) {
+  return guarded(device,
+                 [&](Device& d) { return queue == nullptr ? -EINVAL : d.nq_init(core, type, engine, bytes, *queue); });
+}
+
+int nq_destroy(opennrt_device_t* device, uint32_t core, opennrt_nq_type_t type, uint32_t engine) {
+  return guarded(device, [&](Device& d) { return d.nq_destroy(core, type, engine); });
+}
+
+int nq_consume(opennrt_device_t* device, uint32_t core, opennrt_nq_type_t type, uint32_t engine, uint64_t entries) {
+  return guarded(device, [&](Device& d) { return d.nq_consume(core, type, engine, entries); });
+}
+
+int reset_start(opennrt_device_t* device, uint32_t core_map, uint32_t* request) {
+  return guarded(device, [&](Device& d) { return request == nullptr ? -EINVAL : d.reset_start(core_map, *request); });
+}
+
+int reset_wait(opennrt_device_t* device, uint32_t request, int32_t* result) {
+  return guarded(device, [&](Device& d) { return result == nullptr ? -EINVAL : d.reset_wait(request, *result); });
+}
+
+int clock_ns(opennrt_device_t* device, uint64_t* nanoseconds) {
+  return guarded(device, [&](Device& d) { return nanoseconds == nullptr ? -EINVAL : d.clock(*nanoseconds); });
+}
+
+int wait_for(opennrt_device_t* device, uint32_t core, uint64_t seen, uint64_t deadline) {
+  return guarded(device, [&](Device& d) { return d.wait(core, seen, deadline); });
+}
+
+int counters_map(opennrt_device_t* device, int32_t pid, void** address, size_t* bytes) {
+  return guarded(device, [&](Device& d) {
+    return address == nullptr || bytes == nullptr ? -EINVAL : d.counters_map(pid, *address, *bytes);
+  });
+}
+
+int counters_unmap(opennrt_device_t* device, void* address) {
+  return guarded(device, [&](Device& d) { return d.counters_unmap(address); });
+}
+
+int work_started(opennrt_device_t* device, uint32_t core, uint64_t* nanoseconds) {
+  return guarded(device,
+                 [&](Device& d) { return nanoseconds == nullptr ? -EINVAL : d.work_started(core, *nanoseconds); });
+}
+
+constexpr opennrt_backend_api_t kTable = {
+    .abi_major = OPENNRT_BACKEND_ABI_MAJOR,
+    .abi_minor = OPENNRT_BACKEND_ABI_MINOR,
+    .size = sizeof(opennrt_backend_api_t),
+    .name = "neuron",
+    .description = "Inferentia devices through the Neuron kernel driver (/dev/neuron<N>)",
+    .open = open_backend,
+    .close = close_backend,
+    .version = version,
+    .devices = devices,
+    .device_open = device_open,
+    .device_close = device_close,
+    .device_info = device_info,
+    .cores_reserve = cores_reserve,
+    .cores_release = cores_release,
+    .core_holder = core_holder,
+    .core_lock = core_lock,
+    .core_unlock = core_unlock,
+    .mem_alloc = mem_alloc,
+    .mem_free = mem_free,
+    .mem_info = mem_info,
+    .mem_map = mem_map,
+    .mem_unmap = mem_unmap,
+    .mem_write = mem_write,
+    .mem_read = mem_read,
+    .mem_copy = mem_copy,
+    .mem_set = mem_set,
+    .mem_stats = mem_stats,
+    .dma_engine_set_state = dma_engine_set_state,
+    .dma_engine_get_state = dma_engine_get_state,
+    .dma_queue_init = dma_queue_init,
+    .dma_write_descriptors = dma_write_descriptors,
+    .dma_queue_start = dma_queue_start,
+    .dma_queue_get_state = dma_queue_get_state,
+    .dma_queue_release = dma_queue_release,
+    .dma_quiesce = dma_quiesce,
+    .bar_read = bar_read,
+    .bar_write = bar_write,
+    .semaphore_read = semaphore_read,
+    .semaphore_write = semaphore_write,
+    .semaphore_increment = semaphore_increment,
+    .semaphore_decrement = semaphore_decrement,
+    .event_get = event_get,
+    .event_set = event_set,
+    .nq_init = nq_init,
+    .nq_destroy = nq_destroy,
+    .nq_consume = nq_consume,
+    .reset_start = reset_start,
+    .reset_wait = reset_wait,
+    .clock = clock_ns,
+    .wait = wait_for,
+    .counters_map = counters_map,
+    .counters_unmap = counters_unmap,
+    .work_started = work_started,
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const opennrt_backend_api_t* opennrt_backend_entry(
+    uint32_t abi_major) {
+  return abi_major == OPENNRT_BACKEND_ABI_MAJOR ? &kTable : nullptr;
+}
