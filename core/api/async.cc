@@ -75,7 +75,7 @@ NRT_STATUS opennrt::api::enqueue(const char* function, Runtime& runtime, const s
   return fail(function, queued.error());
 }
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrta_tensor_write(nrt_tensor_t* tensor, const void* buf, uint64_t offset, uint64_t size, int queue,
                              nrta_error_tracker_t* err, nrta_seq_t* req_sequence) {
@@ -224,4 +224,4 @@ NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc) {
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

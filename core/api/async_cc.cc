@@ -62,7 +62,7 @@ Result<std::vector<std::uint32_t>> group_of(const Runtime& runtime, const nrt_cc
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrta_cc_prepare(nrt_cc_comm_t* comm, nrt_tensor_list_t* input, nrt_tensor_list_t* output, nrt_dtype_t dtype,
                            nrt_op_type_t op, nrt_cc_op_type_t cc_op, nrt_cc_context_t** cc_ctx) {
@@ -113,4 +113,4 @@ NRT_STATUS nrta_cc_schedule(nrt_cc_context_t** cc_ctx, int queue, nrta_error_tra
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

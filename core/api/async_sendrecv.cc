@@ -105,7 +105,7 @@ NRT_STATUS transfer(const char* function, nrt_tensor_t* tensor, std::size_t offs
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_async_sendrecv_get_max_num_communicators_per_lnc(int* num) {
   return limit("nrt_async_sendrecv_get_max_num_communicators_per_lnc", num, collectives::kMaxCommunicatorsPerCore);
@@ -206,4 +206,4 @@ NRT_STATUS nrt_async_sendrecv_flush(int lnc) {
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

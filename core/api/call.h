@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "core/api/native.h"
 #include "core/api/status.h"
 #include "core/observe/log.h"
 #include "core/observe/trace.h"

@@ -38,7 +38,7 @@ Status join_for_model(Runtime& runtime, std::uint32_t vnc, std::uint32_t rank, s
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count) {
   return while_open("nrt_build_global_comm",
@@ -104,4 +104,4 @@ NRT_STATUS nrt_load_collectives(const void* neff_bytes, size_t size, int32_t vnc
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

@@ -37,7 +37,7 @@ Status pack(const debug_stream::Event& event, ndebug_stream_event_header_t& head
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_debug_client_connect(int logical_nc_idx, int* stream_fd) {
   return while_open("nrt_debug_client_connect", [&](Process&, Runtime& runtime) -> Status {
@@ -67,4 +67,4 @@ NRT_STATUS nrt_debug_client_read_one_event(int stream_fd, ndebug_stream_event_he
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

@@ -60,7 +60,7 @@ NRT_STATUS visible_count(const char* function, std::uint32_t* count) {
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_init(nrt_framework_type_t framework, const char* fw_version, const char* fal_version) {
   return any_time("nrt_init", [&](Process& process) -> Status {
@@ -116,7 +116,7 @@ NRT_STATUS nrt_get_version(nrt_version_t* ver, size_t size) {
     version.rt_minor = kRuntimeMinor;
     version.rt_patch = OPENNRT_VERSION_MINOR;
     version.rt_maintenance = OPENNRT_VERSION_PATCH;
-    std::snprintf(version.rt_detail, sizeof(version.rt_detail), "OpenNRT %s", OPENNRT_VERSION);
+    std::snprintf(version.rt_detail, sizeof(version.rt_detail), "%s %s", OPENNRT_PRODUCT, OPENNRT_VERSION);
     std::snprintf(version.git_hash, sizeof(version.git_hash), "%s", OPENNRT_GIT_HASH);
     return copy_front(version, ver, size, nullptr, "ver");
   });
@@ -163,4 +163,4 @@ NRT_STATUS nrt_get_vnc_memory_stats(uint32_t vnc, nrt_vnc_memory_stats_t* stats,
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

@@ -90,12 +90,12 @@ NRT_STATUS opennrt::api::run(const char* function, Model& model, const TensorSet
   if (status != NRT_SUCCESS) {
     observe::log(observe::Component::kNrt, observe::Level::kError, function,
                  "Failed to execute model {} with status {} ({})", model.name(), static_cast<int>(status),
-                 nrt_get_status_as_str(status));
+                 native::nrt_get_status_as_str(status));
   }
   return status;
 }
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_load(const void* neff_bytes, size_t size, int32_t vnc, int32_t vnc_count, nrt_model_t** model) {
   return while_open("nrt_load", [&](Process& process, Runtime& runtime) -> Status {
@@ -186,4 +186,4 @@ NRT_STATUS nrt_execute_repeat(nrt_model_t* model, const nrt_tensor_set_t* input_
   return execute("nrt_execute_repeat", model, input_set, output_set, repeat_count);
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

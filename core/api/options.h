@@ -29,6 +29,7 @@ struct Options {
     return any_time(function, [&](Process&) -> Status {
       if (const Status there = require(options, "options"); !there) return there;
       *options = static_cast<Handle*>(table().add(std::make_shared<T>()));
+      native::objects_given_out.store(true, std::memory_order_relaxed);
       return {};
     });
   }

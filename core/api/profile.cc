@@ -36,7 +36,7 @@ std::vector<std::string_view> activities(const std::bitset<inspect::kActivities>
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_profile_start(nrt_model_t* model, const char* filename) {
   return while_open("nrt_profile_start", [&](Process& process, Runtime&) -> Status {
@@ -218,4 +218,4 @@ NRT_STATUS nrt_inspect_config_set_activity(nrt_inspect_config_t* options, const 
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/api/status.h"
 
+#include "core/api/native.h"
 #include "core/runtime/outcome.h"
 
 namespace opennrt::api {
@@ -55,7 +56,7 @@ NRT_STATUS to_status(Process::State refused) {
 
 }  // namespace opennrt::api
 
-extern "C" const char* nrt_get_status_as_str(NRT_STATUS status) {
+const char* opennrt::api::native::nrt_get_status_as_str(NRT_STATUS status) {
   switch (opennrt::api::raw(status)) {  // a C caller may pass a number that is no enumerator
 #define OPENNRT_CASE(name) \
   case name:               \

@@ -45,7 +45,7 @@ Status opennrt::api::enable_type(trace::Config& config, const char* event_type, 
   return {};
 }
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_sys_trace_config_allocate(nrt_sys_trace_config_t** options) {
   return Configs::allocate("nrt_sys_trace_config_allocate", options);
@@ -196,4 +196,4 @@ NRT_STATUS nrt_trace_stop(const char* filename) {
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

@@ -101,7 +101,7 @@ NRT_STATUS batch(const char* function, const nrt_tensor_batch_t* batches, std::u
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placement, int vnc, size_t size, const char* name,
                                nrt_tensor_t** tensor) {
@@ -360,4 +360,4 @@ NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t* tensor_set, const ch
   });
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

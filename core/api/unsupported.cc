@@ -40,7 +40,7 @@ constexpr const char* kNoMapping = "Inferentia's device memory is not mapped int
 
 }  // namespace
 
-extern "C" {
+namespace opennrt::api::native {
 
 NRT_STATUS nrt_get_dmabuf_fd(uint64_t, uint64_t, int*) {
   static Once once{"nrt_get_dmabuf_fd", kNoMapping};
@@ -81,4 +81,4 @@ void* nrt_get_libnccl_net(int* err, char* err_msg, size_t err_msg_size) {
   return nullptr;
 }
 
-}  // extern "C"
+}  // namespace opennrt::api::native

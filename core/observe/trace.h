@@ -33,7 +33,7 @@ std::optional<Type> type_of(std::string_view name);
 inline constexpr std::size_t kMaxTypes = 128;
 
 // Types that the runtime names itself.
-enum : Type { kNcExecRunning, kTimestampSyncPoint, kNumericalErr, kNrtModelSwitch, kDeviceExec, kModelLoad };
+enum : Type { kNcExecRunning, kTimestampSyncPoint, kNumericalErr, kNrtModelSwitch, kDeviceExec, kModelLoad, kHwNotify };
 
 inline constexpr std::int32_t kNoCore = -1;
 

@@ -17,10 +17,10 @@ constexpr TypeInfo kTypes[] = {
     {"nrt_model_switch", true},
     {"device_exec", false},
     {"model_load", false},
+    {"hw_notify", true},
     // Documented, and known to filters; nothing here raises them.
     {"cc_running", true},
     {"cc_exec_barrier", true},
-    {"hw_notify", true},
     {"nrt_add_tensor_to_tensor_set", false},
     {"nrt_all_gather", false},
     {"nrt_allocate_tensor_set", false},
