@@ -13,6 +13,7 @@
 #include <string>
 
 #include "core/common/error.h"
+#include "core/faults/plan.h"
 #include "core/isa/isa.h"
 
 namespace opennrt::sim {
@@ -28,6 +29,10 @@ struct MachineConfig {
   std::string stats_file;  ///< OPENNRT_SIM_STATS: JSON summary written at power_off; empty: off
   double realtime =
       0;  ///< OPENNRT_SIM_REALTIME: wall seconds that a simulated second takes at least; 0: as fast as it can
+  /// OPENNRT_FAULTS: the rules of the chip's level are carried out, the others are not this machine's. Without any of
+  /// them nothing is asked and nothing is slower.
+  faults::Plan fault_plan;
+  std::string fault_report;  ///< OPENNRT_FAULTS_REPORT: each fault that strikes is appended; empty: none
   /// Levels of opennrt_log_level_t; called from the simulation thread.
   std::function<void(int level, const std::string& text)> log;
 };
@@ -97,8 +102,9 @@ class Machine {
 
   /// Registers and semaphores of cores (bit per core of the device; 0xffffffff: everything but DRAM) as after
   /// power-on: also their SBUF, PSUM, notification queues and all 48 DMA queues of their 3 engines, the driver's own
-  /// ring included.
-  virtual void reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
+  /// ring included. False when the device did not answer and nothing was reset: the fault firmware_silent, or link_down
+  /// of the link to the host, which a reset of the whole device ends.
+  virtual bool reset_cores(std::uint32_t device, std::uint32_t core_map) = 0;
 
   /// An ECC error happens: it is counted where the firmware counts them, and one that was not corrected is reported in
   /// the device's error notification queues. `channel` is DRAM's.

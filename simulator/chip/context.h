@@ -11,6 +11,7 @@
 
 #include "simulator/chip/config.h"
 #include "simulator/chip/trace.h"
+#include "simulator/faults/faults.h"
 #include "simulator/memory/host_memory.h"
 
 namespace opennrt::sim {
@@ -25,6 +26,8 @@ struct Context {
   std::uint64_t power_on_ps = 0;       ///< the kernel's time when the machine was powered on
   std::function<void()> host_written;  ///< called after every write of a chip to host memory
   std::function<void(int, const std::string&)> log_sink;
+  std::function<void(const faults::Strike&)> fault_struck;  ///< beside the log
+  Faults* faults = nullptr;                                 ///< null unless a plan has rules for the chip
 
   std::uint64_t now_ps() const { return sc_core::sc_time_stamp().value() - power_on_ps; }
   std::uint64_t now_ns() const { return now_ps() / 1000; }

@@ -27,7 +27,7 @@ Core::Core(Context& context, Device& device, std::uint32_t device_index, std::ui
       device_index_(device_index),
       index_(index),
       name_(fmt::format("device {} core {}", device_index, index)),
-      notifier_(context, device, stats_, name_) {
+      notifier_(context, device, stats_, name_, {device_index, index}) {
   for (std::size_t e = 0; e < isa::kEngines; ++e) {
     const auto engine = static_cast<isa::Engine>(e);
     const std::string unit = fmt::format("device{}_core{}_{}", device_index, index, isa::engine_name(engine));
@@ -71,6 +71,7 @@ void Core::changed(std::uint32_t semaphore) {
 
 void Core::semaphore_add(std::uint32_t index, std::int64_t delta, std::uint8_t sender) {
   index %= inf1::kSemaphores;
+  if (context_.faults != nullptr && change_is_lost(index, sender)) return;
   const std::int64_t sum = std::int64_t{semaphores_[index]} + delta;
   const std::int64_t kept = sum < 0 ? 0 : sum > kSemaphoreMax ? kSemaphoreMax : sum;
   semaphores_[index] = static_cast<std::uint16_t>(kept);

@@ -60,6 +60,9 @@ class Core {
   CoreMemory& memory() { return memory_; }
   StationaryMatrix& stationary() { return stationary_; }
   const std::string& name() const { return name_; }
+  Device& device() { return device_; }
+  std::uint32_t device_index() const { return device_index_; }
+  std::uint32_t index() const { return index_; }
   std::uint32_t machine_index() const { return device_index_ * inf1::kCoresPerDevice + index_; }
   void mark_start(std::uint64_t ps) {
     if (stats_.started) return;
@@ -70,6 +73,8 @@ class Core {
 
  private:
   void changed(std::uint32_t semaphore);
+  /// A fault; only where there are any.
+  bool change_is_lost(std::uint32_t semaphore, std::uint8_t sender);
 
   Context& context_;
   Device& device_;

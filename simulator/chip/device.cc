@@ -19,7 +19,7 @@ Device::Device(Context& context, std::uint32_t index)
   for (std::uint32_t c = 0; c < cores_.size(); ++c) cores_[c] = std::make_unique<Core>(context, *this, index, c);
   for (std::uint32_t e = 0; e < dma_.size(); ++e) {
     Core& core = *cores_[e / inf1::kDmaEnginesPerCore];
-    const DmaEnvironment environment{context, *this, links_, core.notifier(), core.stats(), core.machine_index()};
+    const DmaEnvironment environment{context, *this, links_, core.notifier(), core.stats(), core};
     dma_[e] = std::make_unique<DmaEngine>(environment, index, e);
   }
 }
@@ -43,13 +43,14 @@ void Device::connect(Device* east, Device* west) {
   west_ = west;
 }
 
-void Device::memory_error(MemoryKind memory, std::uint32_t channel, bool corrected) {
+void Device::memory_error(MemoryKind memory, std::uint32_t channel, bool corrected, Core* reader) {
   using enum inf1::chosen::ErrorNotification;
   const bool sram = memory == MemoryKind::kSram;
   channel %= inf1::kDramChannels;
   mailbox_.count_memory_error(sram ? inf1::kFwEccSram : inf1::kFwEccDram + 4 * channel, corrected);
   if (corrected) return;
   for (auto& core : cores_) {
+    if (reader != nullptr && reader != core.get()) continue;
     core->notifier().error(sram ? kSramUncorrectable : kDramUncorrectable, Notifier::kDmaSender, sram ? 0 : channel);
   }
 }
@@ -59,6 +60,7 @@ void Device::power_off() {
   for (auto& core : cores_) core->power_off();
   for (Mapping& channel : dram_) channel = {};
   mailbox_.power_off();
+  links_down_ = 0;
   east_ = west_ = nullptr;
   links_.reset();
   storage_.clear();
@@ -71,6 +73,9 @@ void Device::reset(std::uint32_t core_map) {
     cores_[c]->reset();
   }
   if (core_map != 0xffff'ffff) return;
+  links_down_ = 0;
+  if (west_ != nullptr) west_->links_down_ &= ~(1u << kEastLink);
+  if (east_ != nullptr) east_->links_down_ &= ~(1u << kWestLink);
   links_.reset();
   storage_.clear();
   mailbox_.clear();
@@ -82,6 +87,11 @@ Target Device::resolve(std::uint64_t address, std::uint64_t bytes) {
   Target target;
   const std::uint64_t link = address & inf1::kWestBase, rest = address & ~inf1::kWestBase;
   if (link == 0) return local(rest, bytes);
+  if (links_down_ != 0 && link_is_down(link == inf1::kHostBase   ? kHostLink
+                                       : link == inf1::kEastBase ? kEastLink
+                                                                 : kWestLink)) {
+    return target;
+  }
   if (link == inf1::kHostBase) {
     target.memory = context_.host.find(rest, bytes);
     if (target.memory != nullptr) target.place = Place::kHost;
@@ -215,6 +225,9 @@ std::uint32_t Device::apb_read(std::uint64_t offset) {
     case Block::kNone:
       return kNobodyAnswers;
     case Block::kMailbox:
+      if (links_down_ != 0 && place.offset / 4 * 4 == inf1::kFwStatus) {
+        return mailbox_.read(place.offset) & ~down_neighbours();
+      }
       return mailbox_.read(place.offset);
     case Block::kUdma:
       return dma_[place.index]->read(place.offset);

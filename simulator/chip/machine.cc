@@ -5,6 +5,7 @@
 #include <atomic>
 #include <utility>
 
+#include "core/faults/report.h"
 #include "simulator/chip/sim_thread.h"
 #include "simulator/chip/stats.h"
 #include "simulator/chip/system.h"
@@ -34,6 +35,12 @@ class MachineImpl final : public Machine {
     facts_.limits = config.limits;
     facts_.clock_ghz = config.cost.clock_ghz;
     facts_.pci_revision = config.pci_revision;
+    faults_ = Faults::of(settings_.fault_plan);
+    if (faults_ != nullptr && !settings_.fault_report.empty()) {
+      auto report = faults::Report::open(settings_.fault_report);
+      if (!report) return tl::unexpected(report.error());
+      fault_report_ = std::move(*report);
+    }
     Status status = thread_.start();
     if (!status) return status;
     thread_.call([&] {
@@ -42,13 +49,16 @@ class MachineImpl final : public Machine {
         status = tl::unexpected(system.error());
         return;
       }
-      status = (*system)->power_on(config, settings_.log);
+      status = (*system)->power_on(config, settings_.log, faults_.get());
       if (!status) return;
       system_ = *system;
       thread_.attach(system_);
       system_->context().host_written = [this] { thread_.host_written(); };
       system_->context().trace.start(!settings_.trace_file.empty() || !settings_.vcd_file.empty());
       thread_.pace(settings_.realtime);
+      if (fault_report_ != nullptr) {
+        system_->context().fault_struck = [this](const faults::Strike& strike) { fault_report_->strike(strike); };
+      }
     });
     return status;
   }
@@ -58,7 +68,7 @@ class MachineImpl final : public Machine {
   std::uint32_t bar_read(std::uint32_t device, std::uint32_t bar, std::uint64_t offset) override {
     if (device >= facts_.devices) return 0xffff'ffff;
     std::uint32_t value = 0;
-    thread_.call([&] { value = system_->device(device).register_read(bar, offset); });
+    thread_.call([&] { value = system_->device(device).host_read(bar, offset); });
     return value;
   }
   void bar_write(std::uint32_t device, std::uint32_t bar, std::uint64_t offset, std::uint32_t value) override {
@@ -67,11 +77,11 @@ class MachineImpl final : public Machine {
 
   std::uint32_t config_read(std::uint32_t device, std::uint32_t offset, std::uint32_t bytes) override {
     std::uint32_t value = PciConfig::ones(bytes);
-    if (device < facts_.devices) thread_.call([&] { value = system_->device(device).pci().read(offset, bytes); });
+    if (device < facts_.devices) thread_.call([&] { value = system_->device(device).config_read(offset, bytes); });
     return value;
   }
   void config_write(std::uint32_t device, std::uint32_t offset, std::uint32_t value, std::uint32_t bytes) override {
-    if (device < facts_.devices) thread_.call([&] { system_->device(device).pci().write(offset, value, bytes); });
+    if (device < facts_.devices) thread_.call([&] { system_->device(device).config_write(offset, value, bytes); });
   }
 
   std::uint64_t host_register(void* memory, std::uint64_t bytes) override {
@@ -94,9 +104,10 @@ class MachineImpl final : public Machine {
     return thread_.run_until(condition, std::min(deadline_ns, kNoDeadlinePs / 1000) * 1000);
   }
 
-  void reset_cores(std::uint32_t device, std::uint32_t core_map) override {
-    if (device >= facts_.devices) return;
-    thread_.call([&] { system_->device(device).reset(core_map); });
+  bool reset_cores(std::uint32_t device, std::uint32_t core_map) override {
+    bool answered = true;
+    if (device < facts_.devices) thread_.call([&] { answered = system_->device(device).reset_by_firmware(core_map); });
+    return answered;
   }
 
   void memory_error(std::uint32_t device, MemoryKind memory, std::uint32_t channel, bool corrected) override {
@@ -134,6 +145,8 @@ class MachineImpl final : public Machine {
 
   MachineConfig settings_;
   ChipFacts facts_;
+  std::shared_ptr<Faults> faults_;
+  std::unique_ptr<faults::Report> fault_report_;
   System* system_ = nullptr;  ///< null until power_on() has worked
   SimThread thread_;
 };

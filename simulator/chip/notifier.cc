@@ -115,7 +115,7 @@ void Notifier::put(Queue& queue, const Notification& entry) {
 void Notifier::post(NotificationType type, std::uint8_t sender, std::uint8_t code, std::uint32_t value) {
   Queue& queue = queues_[index(type, sender)];
   if (queue.entries == 0) return;
-  if (queue.full()) {
+  if (queue.full() || (context_.faults != nullptr && found_full(type))) {
     ++stats_.notifications_lost;
     queue.overflowed = true;
   } else {

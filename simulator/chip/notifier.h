@@ -24,8 +24,8 @@ class Notifier {
  public:
   static constexpr std::uint8_t kDmaSender = 3;
 
-  Notifier(Context& context, Bus& bus, CoreStats& stats, std::string name)
-      : context_(context), bus_(bus), stats_(stats), name_(std::move(name)) {}
+  Notifier(Context& context, Bus& bus, CoreStats& stats, std::string name, const FaultPlace& place)
+      : context_(context), bus_(bus), stats_(stats), name_(std::move(name)), place_(place) {}
 
   /// `sender`: isa::Engine or kDmaSender. Trace and notify queues are one per sender, event and error queues one per
   /// core. Does nothing when the queue is not set up.
@@ -63,11 +63,13 @@ class Notifier {
   static std::optional<std::pair<std::size_t, std::uint64_t>> locate(std::uint64_t offset);
   void put(Queue& queue, const inf1::chosen::Notification& entry);
   void report_overflows();
+  bool found_full(inf1::NotificationType type);  ///< a fault; only where there are any
 
   Context& context_;
   Bus& bus_;
   CoreStats& stats_;
   std::string name_;
+  const FaultPlace place_;
   std::array<Queue, kQueues> queues_{};
 };
 

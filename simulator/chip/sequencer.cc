@@ -230,7 +230,8 @@ void Sequencer::start() {
   EngineStats& stats = core_.stats().engines[static_cast<std::size_t>(engine_)];
   const ChipConfig& config = context_.config;
   const std::uint64_t whole = config.cycles_to_ps(busy_cycles(current_, engine_, config.cost));
-  const std::uint64_t ps = std::max(config.cycles_to_ps(1), whole - std::min(whole, head_start_ps_));
+  std::uint64_t ps = std::max(config.cycles_to_ps(1), whole - std::min(whole, head_start_ps_));
+  if (context_.faults != nullptr && !fault_at_start(ps)) return;
   stats.busy_cycles += config.ps_to_cycles(ps);
   stats.busy_ps += ps;
   state_ = State::kBusy;
@@ -281,11 +282,12 @@ void Sequencer::retire() {
       stop = true;
       break;
     default: {
-      const Effect effect = execute(current_, core_.memory(), core_.stationary());
+      Effect effect = execute(current_, core_.memory(), core_.stationary());
       if (effect.error == ErrorNotification::kOutOfBounds || effect.error == ErrorNotification::kIllegalInstruction) {
         halt(effect.error, "refused by the engine: " + isa::disassemble(current_));
         return;
       }
+      if (context_.faults != nullptr) fault_in_result(effect);
       if (effect.error != ErrorNotification::kNone) core_.notifier().error(effect.error, sender, fetched_ - 1);
       core_.stats().engines[sender].useful_operations += useful_operations(current_, engine_);
       break;

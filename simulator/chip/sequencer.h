@@ -13,6 +13,7 @@
 #include "core/isa/isa.h"
 #include "simulator/chip/context.h"
 #include "simulator/chip/unit.h"
+#include "simulator/engines/engines.h"
 
 namespace opennrt::sim {
 
@@ -63,6 +64,12 @@ class Sequencer : public Unit {
   void end_wait(std::uint64_t& counter);
   void peek(std::span<std::byte> to) const;  ///< the instruction that is first in the FIFO
   void pop();                                ///< takes it out
+
+  // ---- simulator/faults/engine_faults.cc; only where there are faults ----
+  FaultPlace place() const;
+  /// Of the current instruction, which takes `ps`. False: it never ends.
+  bool fault_at_start(std::uint64_t& ps);
+  void fault_in_result(Effect& effect);
 
   Context& context_;
   Core& core_;

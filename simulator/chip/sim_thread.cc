@@ -89,7 +89,7 @@ void SimThread::host_written() {
 void SimThread::carry_out(std::vector<Command>& commands) {
   for (Command& command : commands) {
     if (const Write* write = std::get_if<Write>(&command)) {
-      system_->device(write->device).register_write(write->bar, write->offset, write->value);
+      system_->device(write->device).host_write(write->bar, write->offset, write->value);
     } else if (const Stamp* stamp = std::get_if<Stamp>(&command)) {
       stamp->to->store(system_->context().now_ns());
     } else if (Call** call = std::get_if<Call*>(&command)) {

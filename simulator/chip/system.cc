@@ -77,9 +77,16 @@ Result<System*> System::instance() {
   return g_system;
 }
 
-Status System::power_on(const ChipConfig& config, std::function<void(int, const std::string&)> log) {
+Status System::power_on(const ChipConfig& config, std::function<void(int, const std::string&)> log, Faults* faults) {
   context_.config = config;
   context_.log_sink = std::move(log);
+  context_.faults = faults;
+  if (faults != nullptr) {
+    faults->on_strike([this](const faults::Strike& strike) {
+      context_.log(LogLevel::kInfo, describe(strike));
+      if (context_.fault_struck) context_.fault_struck(strike);
+    });
+  }
   context_.power_on_ps = sc_core::sc_time_stamp().value();
   for (std::uint32_t d = 0; d < config.devices; ++d) {
     // A chain (inf1-arch.rst).
@@ -101,6 +108,8 @@ void System::power_off() {
   context_.host.clear();
   context_.trace.clear();
   context_.host_written = {};
+  context_.faults = nullptr;
+  context_.fault_struck = {};
   context_.log_sink = {};
 }
 

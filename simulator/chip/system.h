@@ -23,7 +23,8 @@ class System {
   /// Builds it when it is not there yet.
   static Result<System*> instance();
 
-  Status power_on(const ChipConfig& config, std::function<void(int, const std::string&)> log);
+  /// `faults`: null, or lives until power_off().
+  Status power_on(const ChipConfig& config, std::function<void(int, const std::string&)> log, Faults* faults);
   void power_off();
 
   Context& context() { return context_; }

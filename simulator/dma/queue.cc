@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "simulator/chip/core.h"
 #include "simulator/dma/udma.h"
 
 namespace opennrt::sim {
@@ -128,6 +129,7 @@ void DmaQueue::stop() {
   fifo_ = nullptr;
   state_ = State::kIdle;
   drop_packet();
+  stall_end_ps_ = 0;
   warm_ = false;
 }
 
@@ -186,6 +188,7 @@ bool DmaQueue::fetch(Side side, std::uint32_t ahead, std::uint32_t& control, std
   }
   std::memcpy(&control, target.memory, sizeof control);
   std::memcpy(&address, target.memory + 8, sizeof address);
+  if (env_.context.faults != nullptr && !fault_at_fetch(side, control, address)) return false;
   if (const std::uint32_t found = (control >> inf1::kDescRingIdShift) & 3; found != id) {
     abort(side, Reason::kRingId, fmt::format("descriptor {} has ring id {}, expected {}", slot, found, id));
     return false;
@@ -240,6 +243,7 @@ bool DmaQueue::try_start() {
   if (aborted() || !enabled() || !engine_.running() || !collect_tx() || !collect_rx()) return false;
   tx_at_ = rx_at_ = {};
   packet_start_ps_ = env_.context.now_ps();
+  if (env_.context.faults != nullptr && !fault_at_packet()) return true;
   begin_chunk();
   return state_ != State::kIdle;
 }
@@ -264,12 +268,13 @@ void DmaQueue::end_packet() {
   env_.stats.dma_descriptors += tx_.size() + rx_.size();
   if (env_.context.trace.on()) {
     env_.context.trace.span(
-        env_.machine_core,
+        env_.core.machine_index(),
         Trace::kDmaRow + engine_.index() % inf1::kDmaEnginesPerCore * inf1::kQueuesPerDmaEngine + index_, "dma",
         fmt::format("{} B", tx_total_), packet_start_ps_, env_.context.now_ps(),
         fmt::format("{} -> {} descriptors, {:#x} -> {:#x}", tx_.size(), rx_.size(), tx_.front().address,
                     rx_.front().address));
   }
+  if (env_.context.faults != nullptr) fault_in_data();
   state_ = State::kIdle;
   warm_ = true;
   consume(kTx, tx_.size());
@@ -455,10 +460,11 @@ void DmaQueue::finish_chunk() {
   const Target read = env_.bus.resolve(from.address + tx_at_.done, chunk_);
   const Target write = resolve_destination();
   if (read.place == Place::kNobody || write.place == Place::kNobody) {
-    abort(read.place == Place::kNobody ? kTx : kRx,
-          read.place == Place::kNobody ? Reason::kReadAddress : Reason::kWriteAddress,
-          fmt::format("host memory was unregistered during a copy of {} bytes from {:#x} to {:#x}", chunk_,
-                      from.address, to.address));
+    abort(
+        read.place == Place::kNobody ? kTx : kRx,
+        read.place == Place::kNobody ? Reason::kReadAddress : Reason::kWriteAddress,
+        fmt::format("host memory was unregistered, or a link went down, during a copy of {} bytes from {:#x} to {:#x}",
+                    chunk_, from.address, to.address));
     return;
   }
   if (write.place == Place::kFifo && write.sequencer->fifo_room() < chunk_) {
@@ -493,6 +499,11 @@ void DmaQueue::activate() {
       finish_chunk();
       if (state_ != State::kIdle) return;
       break;
+    case State::kStalled:
+      if (env_.context.now_ps() < stall_end_ps_) return;
+      stall_end_ps_ = 0;
+      begin_chunk();
+      return;
     case State::kStarting:
     case State::kFifoFull:
       fifo_ = nullptr;
@@ -518,7 +529,8 @@ void DmaQueue::abort(Side side, Reason reason, const std::string& text, std::uin
   ++env_.stats.dma_aborts;
   env_.context.log(LogLevel::kWarning, fmt::format("dma queue {}/{} aborts ({}): {}", engine_.index(), index_,
                                                    side == kTx ? "source" : "destination", text));
-  env_.notifier.error(ErrorNotification::kDmaAbort, Notifier::kDmaSender, engine_.index() << 8 | index_);
+  env_.notifier.error(ErrorNotification::kDmaAbort, Notifier::kDmaSender,
+                      static_cast<std::uint32_t>(side) << 16 | engine_.index() << 8 | index_);
 }
 
 std::string DmaQueue::describe() const {
@@ -530,6 +542,8 @@ std::string DmaQueue::describe() const {
   switch (state_) {
     case State::kFifoFull:
       return name + " waits for FIFO space";
+    case State::kStalled:
+      return name + " is stalled";
     case State::kStarting:
     case State::kMoving:
       return fmt::format("{} moves a packet of {} bytes", name, tx_total_);

@@ -43,9 +43,10 @@ struct DmaEnvironment {
   Links& links;
   Notifier& notifier;
   CoreStats& stats;
-  std::uint32_t machine_core;  ///< for the trace
+  Core& core;
 };
 
+class Core;
 class DmaEngine;
 
 class DmaQueue : public Unit, public FifoWriter {
@@ -78,7 +79,7 @@ class DmaQueue : public Unit, public FifoWriter {
  private:
   using Reason = inf1::chosen::DmaAbortReason;
   static constexpr Reason kNoReason = Reason::kNone;
-  enum class State { kIdle, kStarting, kMoving, kFifoFull };
+  enum class State { kIdle, kStarting, kMoving, kFifoFull, kStalled };
 
   struct Ring {
     std::uint64_t base = 0;
@@ -121,6 +122,15 @@ class DmaQueue : public Unit, public FifoWriter {
   /// `cause`: bit of the engine's error register, 0: the one that goes with the reason.
   void abort(Side side, Reason reason, const std::string& text, std::uint32_t cause = 0);
 
+  // ---- simulator/faults/dma_faults.cc; only where there are faults ----
+  template <typename Applies, typename Act>
+  void at_fault(Fault fault, const Applies& applies, const Act& act);
+  /// False: the queue has aborted.
+  bool fault_at_fetch(Side side, std::uint32_t& control, std::uint64_t& address);
+  /// The packet is collected. False: it does not begin now.
+  bool fault_at_packet();
+  void fault_in_data();
+
   DmaEnvironment env_;
   DmaEngine& engine_;
   const std::uint32_t index_;
@@ -135,7 +145,8 @@ class DmaQueue : public Unit, public FifoWriter {
   std::uint32_t chunk_ = 0;  ///< bytes under way
   bool warm_ = false;        ///< the previous packet ended at this very moment: no start latency
   std::uint64_t packet_start_ps_ = 0;
-  Sequencer* fifo_ = nullptr;  ///< in kFifoFull
+  Sequencer* fifo_ = nullptr;       ///< in kFifoFull
+  std::uint64_t stall_end_ps_ = 0;  ///< 0: the next packet need not wait
 };
 
 class DmaEngine {

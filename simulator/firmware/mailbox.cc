@@ -34,6 +34,7 @@ void Mailbox::power_on(std::uint32_t links) {
 void Mailbox::power_off() {
   cancel();
   in_reset_ = requests_ = 0;
+  ignored_ = 0;
 }
 
 void Mailbox::clear() {
@@ -71,6 +72,7 @@ void Mailbox::write(std::uint64_t offset, std::uint32_t value) {
 
 void Mailbox::doorbell() {
   if (in_reset_ != 0) return;
+  if (context_.faults != nullptr && !answers()) return;
   const std::uint32_t kind = std::exchange(word(kFwReset), 0);
   if (kind == kFwResetDevice) {
     start_reset(kDevice, context_.config.device_reset_ps);

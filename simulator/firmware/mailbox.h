@@ -36,6 +36,8 @@ class Mailbox : public Unit {
   void power_off();
   /// As after power on but for the ECC counters: what a reset of the device does to MISC RAM, at once.
   void clear();
+  /// A request reaches the firmware: false when a fault keeps it from answering; only where there are faults.
+  bool answers();
   /// What the firmware has in reset: bit per core, kDevice, or 0.
   std::uint32_t in_reset() const { return in_reset_; }
 
@@ -67,6 +69,7 @@ class Mailbox : public Unit {
   std::array<std::uint32_t, kBytes / 4> words_{};
   std::uint32_t links_ = 0, in_reset_ = 0;
   std::uint32_t requests_ = 0;  ///< doorbells that have not been served
+  std::uint64_t ignored_ = 0;   ///< requests that will stay without an answer: a fault
 };
 
 }  // namespace opennrt::sim

@@ -72,6 +72,25 @@ struct PsOptions {
 /// Shows which processes of this user hold simulated NeuronCores, and what they count.
 Status ps(const PsOptions& options);
 
+struct IoctlOptions {
+  std::string file;
+  bool payload = false;
+  std::vector<std::string> command;
+};
+/// Runs the command and returns its exit status, 128 + signal where one ended it.
+Result<int> ioctl_record(const IoctlOptions& options);
+Result<int> ioctl_replay(const IoctlOptions& options);
+Status ioctl_show(const std::string& file);
+
+struct EmulateOptions {
+  std::string instance, devices, machine;  ///< empty: from the environment; a machine of its own
+  std::string driver = "2.24.7.0";         ///< or "none"
+  bool verbose = false;
+  std::vector<std::string> command;
+};
+/// Runs a command that sees simulated devices as /dev/neuron<N>, and returns its exit status as the two above.
+Result<int> emulate(const EmulateOptions& options);
+
 Status version();
 
 }  // namespace opennrt::tool

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "tools/opennrt/commands.h"
+#include "tools/opennrt/faults.h"
 
 namespace {
 
@@ -144,6 +145,72 @@ void add_ps(CLI::App& app, std::function<Status()>& action) {
   command->callback([options, &action] { action = [options] { return opennrt::tool::ps(*options); }; });
 }
 
+void add_ioctl(CLI::App& app, std::function<Status()>& action, int& exit_status) {
+  auto* group = app.add_subcommand("ioctl", "Record, replay and sum up what programs say to /dev/neuron*");
+  group->require_subcommand(1);
+  const auto command_line = [](CLI::App* command, const std::shared_ptr<opennrt::tool::IoctlOptions>& options) {
+    command->add_option("command", options->command, "Program and its arguments, after --")
+        ->required()
+        ->type_name("-- COMMAND...");
+  };
+  const auto run = [&](opennrt::Result<int> (*what)(const opennrt::tool::IoctlOptions&),
+                       const std::shared_ptr<opennrt::tool::IoctlOptions>& options) {
+    return [what, options, &action, &exit_status] {
+      action = [what, options, &exit_status]() -> Status {
+        const auto status = what(*options);
+        if (!status) return tl::unexpected(status.error());
+        exit_status = *status;
+        return {};
+      };
+    };
+  };
+
+  auto* record = group->add_subcommand("record", "Run a command and write down what it says to the devices");
+  auto recorded = std::make_shared<opennrt::tool::IoctlOptions>();
+  record->add_option("-o,--output", recorded->file, "Transcript to write")->required()->type_name("FILE");
+  record->add_flag("--payload", recorded->payload, "With the contents of buffers: weights, inputs, outputs, programs");
+  command_line(record, recorded);
+  record->callback(run(opennrt::tool::ioctl_record, recorded));
+
+  auto* replay = group->add_subcommand("replay", "Run a command against a transcript instead of devices");
+  auto replayed = std::make_shared<opennrt::tool::IoctlOptions>();
+  replay->add_option("file", replayed->file, "Transcript")->required()->type_name("FILE");
+  command_line(replay, replayed);
+  replay->callback(run(opennrt::tool::ioctl_replay, replayed));
+
+  auto* show = group->add_subcommand("show", "Check a transcript and count its calls");
+  auto file = std::make_shared<std::string>();
+  show->add_option("file", *file, "Transcript")->required()->type_name("FILE");
+  show->callback([file, &action] { action = [file] { return opennrt::tool::ioctl_show(*file); }; });
+}
+
+void add_emulate(CLI::App& app, std::function<Status()>& action, int& exit_status) {
+  auto* command =
+      app.add_subcommand("emulate", "Run a command that sees simulated devices as /dev/neuron<N>, with their driver");
+  auto options = std::make_shared<opennrt::tool::EmulateOptions>();
+  command->add_option("--instance", options->instance, "Kind of machine (default: OPENNRT_SIM_INSTANCE)")
+      ->type_name("TYPE");
+  command->add_option("--devices", options->devices, "Only these devices, as a container may see them")
+      ->type_name("N,N...");
+  command->add_option("--driver", options->driver, "Version of the driver that is presented")
+      ->type_name("VERSION|none")
+      ->default_str("2.24.7.0");
+  command->add_option("--machine", options->machine, "Share the machine of this name with other such commands")
+      ->type_name("NAME");
+  command->add_flag("-v,--verbose", options->verbose, "Show the driver's log on standard error");
+  command->add_option("command", options->command, "Program and its arguments, after --")
+      ->required()
+      ->type_name("-- COMMAND...");
+  command->callback([options, &action, &exit_status] {
+    action = [options, &exit_status]() -> Status {
+      const auto status = opennrt::tool::emulate(*options);
+      if (!status) return tl::unexpected(status.error());
+      exit_status = *status;
+      return {};
+    };
+  });
+}
+
 /// CLI11 only says that a command is required when one is given that it does not know.
 std::optional<std::string> usage_error(const CLI::App& app, int argc, char** argv) {
   const CLI::App* at = &app;
@@ -164,18 +231,22 @@ int run_tool(int argc, char** argv) {
   app.get_formatter()->column_width(40);
 
   std::function<Status()> action;
+  int exit_status = 0;  ///< of a command that was run
   add_compile(app, action);
   add_neff(app, action);
   add_run(app, action);
   add_bench(app, action);
   add_stats(app, action);
   add_ps(app, action);
+  opennrt::tool::add_faults(app, action);
+  add_emulate(app, action, exit_status);
+  add_ioctl(app, action, exit_status);
   app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")
       ->callback([&action] { action = [] { return opennrt::tool::version(); }; });
   // After the commands, which would inherit it.
   app.footer(
       "The device is chosen by OPENNRT_BACKEND, see docs/host-contract.md. `opennrt <command> --help` tells more.\n"
-      "Exit status: 0 done, 1 failed, 2 wrong usage.");
+      "Exit status: 0 done, 1 failed, 2 wrong usage; of `emulate`, `ioctl record` and `ioctl replay` the command's.");
 
   try {
     app.parse(argc, argv);
@@ -186,7 +257,7 @@ int run_tool(int argc, char** argv) {
   if (const Status status = action(); !status) return fail(kExitFailure, status.error().message);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     return fail(kExitFailure, "cannot write to standard output");
-  return 0;
+  return exit_status;
 }
 
 }  // namespace

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Issue 6, "must show": the same plan on `sim` and on an emulated /dev/neuron: the same statuses, the same recoveries and
+// neighbours, inference by inference.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "tests/unit/tools/process.h"
+
+namespace {
+
+using opennrt::test::Outcome;
+using opennrt::test::run_program;
+using opennrt::test::TemporaryFolder;
+
+struct Case {
+  const char* name;
+  const char* rules;
+  const char* says;  ///< the first line of the application
+};
+
+const Case kCases[] = {
+    {"none", "", "opened: 0 right, neighbour 0 right"},
+    {"sram_correctable", R"({"fault": "sram_correctable", "where": {"core": 1}})",
+     "opened: 0 right, neighbour 0 right"},
+    {"sram_uncorrectable", R"({"fault": "sram_uncorrectable", "where": {"core": 1}})",
+     "opened: 1202 not right, neighbour 0 right"},
+    {"dram_correctable", R"({"fault": "dram_correctable", "where": {"core": 1}})",
+     "opened: 0 right, neighbour 0 right"},
+    {"dram_uncorrectable", R"({"fault": "dram_uncorrectable", "where": {"core": 1}})",
+     "opened: 1201 not right, neighbour 0 right"},
+    {"data_bit_flip", R"({"fault": "data_bit_flip", "where": {"core": 1}, "detail": {"offset": 7, "bit": 7}})",
+     "opened: 0 not right, neighbour 0 right"},
+    {"dma_abort", R"({"fault": "dma_abort", "where": {"core": 1}, "when": {"nth": 3}})",
+     "opened: 1203 not right, neighbour 0 right"},
+    {"dma_stall", R"({"fault": "dma_stall", "where": {"core": 1}, "when": {"nth": 3}})",
+     "opened: 5 not right, neighbour 0 right"},
+    {"descriptor_corrupt", R"({"fault": "descriptor_corrupt", "where": {"core": 1}, "when": {"nth": 4}})",
+     "opened: 1203 not right, neighbour 0 right"},
+    {"engine_hang", R"({"fault": "engine_hang", "where": {"core": 1}})", "opened: 5 not right, neighbour 0 right"},
+    {"engine_slow", R"({"fault": "engine_slow", "where": {"core": 1}})", "opened: 0 right, neighbour 0 right"},
+    {"nan_produced", R"({"fault": "nan_produced", "where": {"core": 1}})", "opened: 1003 not right, neighbour 0 right"},
+    {"notification_overflow", R"({"fault": "notification_overflow", "where": {"core": 1}})",
+     "opened: 1204 not right, neighbour 0 right"},
+    {"semaphore_stuck", R"({"fault": "semaphore_stuck", "where": {"core": 1}})",
+     "opened: 5 not right, neighbour 0 right"},
+};
+
+Outcome run(const std::string& backend, const std::string& rules) {
+  const TemporaryFolder folder;
+  const std::string build = std::getenv("OPENNRT_BUILD_DIR");
+  std::vector<std::string> command{build + "/tests/chip_client"};
+  std::map<std::string, std::string> environment{{"OPENNRT_RUNTIME_DIR", folder.path()},
+                                                 {"OPENNRT_BACKEND", backend},
+                                                 {"OPENNRT_FAULTS", R"({"version": 1, "rules": [)" + rules + "]}"},
+                                                 {"NEURON_RT_LOG_LEVEL", "QUIET"}};
+  if (backend == "neuron") command.insert(command.begin(), {build + "/bin/opennrt", "emulate", "--"});
+  return run_program(command, environment);
+}
+
+class ChipParity : public ::testing::TestWithParam<Case> {};
+
+TEST_P(ChipParity, givenTheSamePlanOnSimAndOnEmulatedDeviceThenTheApplicationSeesTheSame) {
+  const Case& c = GetParam();
+  const Outcome sim = run("sim", c.rules);
+  EXPECT_EQ(sim.exit, 0) << sim.err;
+  EXPECT_EQ(sim.out.substr(0, std::string(c.says).size()), c.says);
+  const Outcome emulated = run("neuron", c.rules);
+  EXPECT_EQ(emulated.exit, 0) << emulated.err;
+  EXPECT_EQ(emulated.out, sim.out) << emulated.err;
+}
+
+TEST(ChipOnEmulatedDevice, givenASilentFirmwareWhenACoreNeedsAResetThenItIsAsOnSimButForTheResetsOfOpening) {
+  // Whoever takes cores from the kernel driver resets them first: four requests to the firmware before the first inference.
+  const auto plan = [](const char* nth) {
+    return std::string(R"({"fault": "engine_hang", "where": {"core": 1}},
+                          {"fault": "firmware_silent", "when": {"nth": )") +
+           nth + R"(}, "detail": {"requests": 1}})";
+  };
+  const Outcome sim = run("sim", plan("1")), emulated = run("neuron", plan("5"));
+  EXPECT_EQ(sim.out.substr(0, sim.out.find("loaded")),
+            "opened: 5 not right, neighbour 0 right\nagain: 101 not right, neighbour 0 right\n");
+  EXPECT_NE(sim.out.find("opened anew: 0 right, neighbour 0 right"), std::string::npos);
+  EXPECT_EQ(emulated.out, sim.out) << emulated.err;
+}
+
+TEST(ChipOnEmulatedDevice, givenASilentFirmwareWhenCoresAreTakenThenTheRuntimeDoesNotOpen) {
+  const Outcome emulated = run("neuron", R"({"fault": "firmware_silent", "detail": {"requests": 1}})");
+  EXPECT_EQ(emulated.exit, 1);
+  EXPECT_EQ(emulated.out.substr(0, 10), "nrt_init: ") << emulated.out;
+}
+
+INSTANTIATE_TEST_SUITE_P(, ChipParity, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
