@@ -65,6 +65,9 @@ constexpr std::array kKnown = {
     VariableInfo{"OPENNRT_COLLECTIVES_TIMEOUT", "seconds from 1 to 2147483647",
                  "limit of waiting for another rank, 120 by default"},
     VariableInfo{"OPENNRT_BACKEND", "a backend's name or the path of its .so", "what runs the models"},
+    VariableInfo{"OPENNRT_VENDOR_LIBNRT", "a file's path", "vendor: the libnrt.so.1 that every call is forwarded to"},
+    VariableInfo{"OPENNRT_CALL_RECORD", "a file's path", "a line for each call of the C API is appended to it"},
+    VariableInfo{"OPENNRT_CALL_STATS", "a file's path", "JSON of calls, failures and time by function, at nrt_close"},
     VariableInfo{"OPENNRT_BACKEND_PATH", "folders separated by colons",
                  "searched for backends before the library's own folder"},
     VariableInfo{"OPENNRT_SIM_INSTANCE", "inf1.xlarge, inf1.2xlarge, inf1.6xlarge or inf1.24xlarge",
@@ -77,6 +80,10 @@ constexpr std::array kKnown = {
     VariableInfo{"OPENNRT_SIM_REALTIME", "a number from 0 to 1000000",
                  "sim: seconds that a simulated second takes at least, 0 by default"},
     VariableInfo{"OPENNRT_SIM_DETERMINISTIC", "0 or 1", "sim: the same cycles whatever the order of submission"},
+    VariableInfo{"OPENNRT_FAULTS", "a fault plan's path, or the plan itself",
+                 "faults that are to happen; none without it"},
+    VariableInfo{"OPENNRT_FAULTS_REPORT", "a file's path", "lines about the faults that happened are appended to it"},
+    VariableInfo{"OPENNRT_NEURON_POLL", "0 or 1", "neuron: an emulated device is used like silicon, in real time"},
     VariableInfo{"OPENNRT_RUNTIME_DIR", "a folder's path", "sim: where the locks of the cores are"},
 };
 

@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <map>
 #include <numeric>
+#include <string_view>
 #include <system_error>
 
+#include "core/faults/plan.h"
 #include "core/isa/inf1.h"
 #include "core/observe/log.h"
 #include "core/runtime/paths.h"
@@ -20,8 +22,17 @@ namespace opennrt {
 namespace {
 
 constexpr const char* kFirstNeuronDevice = "/dev/neuron0";
+constexpr const char* kDriverVersionFile = "/sys/module/neuron/version";
+constexpr const char* kNoDriver =
+    "Unable to determine Neuron Driver version. Please check aws-neuron-dkms package is installed.";
+constexpr const char* kOldDriver =
+    "This runtime requires Neuron Driver version 2.0 or greater. Please upgrade aws-neuron-dkms package.";
+/// What a driver calls the version of a runtime: those whose requests are served by the backends here
+/// (aws-neuron-driver v1/neuron_dhal_v1.c, V1_RT_MIN_COMPATIBLE_VERSION and V1_RT_MAX_COMPATIBLE_VERSION).
+constexpr std::uint32_t kOldestCompatibilityId = 2, kCompatibilityId = 7;
 constexpr const char* kAllocateFunction = "nrt_allocate_neuron_cores";  // as the SDK's documentation shows the line
 
+constexpr const char* kFaultDecorator = "fault";
 constexpr const char* kRuntime1 = "neuron-rtd";  // the daemon of Neuron Runtime 1.x
 
 using observe::Component;
@@ -39,11 +50,59 @@ std::string resolve_backend(const Configuration& configuration, const std::strin
   return name_or_path;
 }
 
+/// The plan of faults, empty without one. kInvalidArgument, kInvalidFile: it is malformed, or the backend cannot have a fault
+/// of it.
+Result<faults::Plan> read_faults(const Configuration& configuration, const std::string& backend) {
+  const char* text = configuration.get("OPENNRT_FAULTS");
+  if (text == nullptr) return faults::Plan{};
+  auto plan = faults::read_plan(text);
+  if (!plan) return plan;
+  // An emulated device may have what silicon cannot: known once a device is open.
+  if (const Status fits = faults::check_for_backend(*plan, backend == "neuron" ? "emulated" : backend); !fits)
+    return tl::unexpected(fits.error());
+  return plan;
+}
+
 void set_bit(opennrt_core_map_t& map, std::uint32_t core) {
   map.bits[core / 64] |= std::uint64_t{1} << (core % 64);
 }
 bool has_bit(const opennrt_core_map_t& map, std::uint32_t core) {
   return ((map.bits[core / 64] >> (core % 64)) & 1) != 0;
+}
+
+/// /dev/neuron0, or any other in a container to which that one is not given.
+bool neuron_device_present() {
+  if (access(kFirstNeuronDevice, F_OK) == 0) return true;
+  constexpr std::string_view kPrefix = "neuron";
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/dev", error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with(kPrefix) && name.size() > kPrefix.size() &&
+        name.find_first_not_of("0123456789", kPrefix.size()) == std::string::npos)
+      return true;
+  }
+  return false;
+}
+
+/// Requirements D1 to D3.
+Status check_driver(const umd::Backend& backend) {
+  opennrt_driver_version_t driver{};
+  umd::Backend::take_error_text();
+  if (const int error = backend.api().version(backend.handle(), &driver); error != 0) {
+    const std::string text = umd::Backend::take_error_text();
+    if (text.empty()) return make_error(ErrorCode::kDeviceGone, "{}", kNoDriver);
+    return make_error(ErrorCode::kDeviceGone, "{}", text);
+  }
+  if (driver.major < 2) return make_error(ErrorCode::kDeviceGone, "{}", kOldDriver);
+  const bool says = driver.compatible_max != 0;
+  if (says && (driver.compatible_max < kOldestCompatibilityId || driver.compatible_min > kCompatibilityId)) {
+    return make_error(ErrorCode::kUnsupported,
+                      "This Neuron Runtime (compatibility id: {}) is not compatible with the installed aws-neuron-dkms "
+                      "package: version {} of the driver serves ids {} to {}",
+                      kCompatibilityId, std::string_view(driver.text, strnlen(driver.text, sizeof(driver.text))),
+                      driver.compatible_min, driver.compatible_max);
+  }
+  return {};
 }
 
 }  // namespace
@@ -80,8 +139,13 @@ const char* Machine::host_config(void* context, const char* name) {
 }
 
 Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Detail detail) {
-  const Result<BackendChoice> choice = choose_backend(configuration, access(kFirstNeuronDevice, F_OK) == 0);
-  if (!choice) return tl::unexpected(choice.error());
+  const Result<BackendChoice> choice = choose_backend(configuration, neuron_device_present());
+  if (!choice) {
+    // Requirement D1, before what follows from it.
+    if (configuration.backend == "neuron" && access(kDriverVersionFile, F_OK) != 0)
+      observe::write(Component::kNrt, Level::kError, "nrt_init", kNoDriver);
+    return tl::unexpected(choice.error());
+  }
   static std::atomic<bool> told{false};
   if (!choice->notice.empty() && !told.exchange(true))
     observe::write_notice(Component::kNrt, "nrt_init", choice->notice);
@@ -90,8 +154,13 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
   machine->configuration_ = std::move(configuration);
   machine->host_ = {sizeof(opennrt_host_t), machine.get(), &host_log,
                     &host_log_enabled,      &host_config,  library_paths().data_dir.c_str()};
+  const auto faults = read_faults(machine->configuration_, choice->name_or_path);
+  if (!faults) return tl::unexpected(faults.error());
+  // A decorator stands before the backend only where a plan wants it: otherwise it is not even loaded.
+  const std::string decorator =
+      faults->has(faults::Level::kDriver) ? resolve_backend(machine->configuration_, kFaultDecorator) : "";
   auto backend = umd::Backend::open(resolve_backend(machine->configuration_, choice->name_or_path),
-                                    library_paths().backend_dir, machine->host_);
+                                    library_paths().backend_dir, machine->host_, decorator);
   if (!backend) {
     if (choice->name_or_path == "neuron") {
       return with_context(backend.error(),
@@ -102,13 +171,16 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
     return tl::unexpected(backend.error());
   }
   machine->backend_ = std::move(*backend);
+  if (const Status driver = check_driver(*machine->backend_); !driver) return tl::unexpected(driver.error());
 
   std::vector<std::uint32_t> numbers(OPENNRT_MAX_DEVICES);
   std::uint32_t count = OPENNRT_MAX_DEVICES;
   const opennrt_backend_api_t& api = machine->backend_->api();
+  umd::Backend::take_error_text();
   if (const int error = api.devices(machine->backend_->handle(), numbers.data(), &count); error != 0) {
+    const std::string text = umd::Backend::take_error_text();
     return make_error(ErrorCode::kDeviceGone, "backend {} cannot enumerate its devices: {}", machine->backend_->name(),
-                      std::strerror(-error));
+                      text.empty() ? std::strerror(-error) : text);
   }
   if (count == 0) {
     return make_error(ErrorCode::kDeviceGone, "This instance has no neuron devices: backend {} sees none",
@@ -168,6 +240,17 @@ Status Machine::open_devices() {
                       fmt::join(found, ","), fmt::join(core_numbers_, ","));
   }
   return {};
+}
+
+Status Machine::check_silicon() const {
+  const char* polls = configuration_.get("OPENNRT_NEURON_POLL");
+  const char* plan = configuration_.get("OPENNRT_FAULTS");
+  if (plan == nullptr || backend_->name() != "neuron" || devices_.front()->info().virtual_time ||
+      (polls != nullptr && std::string_view(polls) == "1"))  // an emulated device that is to look like silicon
+    return {};
+  const auto read = faults::read_plan(plan);
+  if (!read) return tl::unexpected(read.error());
+  return faults::check_for_backend(*read, "neuron");
 }
 
 void Machine::warn_of_runtime_1() const {
@@ -278,6 +361,7 @@ Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   if (devices_.empty()) {
     if (const Status opened = open_devices(); !opened) return tl::unexpected(opened.error());
   }
+  if (const Status fits = check_silicon(); !fits) return tl::unexpected(fits.error());
   warn_of_runtime_1();
   std::vector<Core> mine;
   for (const Core& core : cores_) {

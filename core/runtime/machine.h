@@ -60,6 +60,7 @@ class Machine {
  private:
   Machine() = default;
   Status open_devices();
+  Status check_silicon() const;    ///< that the plan of faults has none that only a simulated chip can have
   void warn_of_runtime_1() const;  ///< requirement D5
   std::string holders(std::uint32_t first, std::uint32_t last) const;
   static void host_log(void* context, opennrt_log_level_t level, const char* function, const char* text);

@@ -25,6 +25,13 @@ bool goes_on(Outcome outcome) {
          outcome == Outcome::kCompletedWithError;
 }
 
+/// After these the public runtime says that it is not to be relied on any more (aws-neuron-sdk
+/// neuron-runtime/nrt-troubleshoot.rst, "Hardware Errors").
+bool undefined_state(Outcome outcome) {
+  return outcome == Outcome::kTimeout || outcome == Outcome::kSramUncorrectable ||
+         outcome == Outcome::kDramUncorrectable;
+}
+
 /// The worse of two that let an inference go on.
 bool worse(Outcome a, Outcome b) {
   const auto rank = [](Outcome o) {
@@ -297,7 +304,8 @@ void Pipeline::log_failure(std::size_t number, const umd::ExecutionReport& repor
     return;
   }
   const umd::Program& program = *stages_[step.what.index].program;
-  observe::log(Component::kTdrv, Level::kError, "exec_consume_infer_status_notifications", "{}", report.message);
+  observe::log(Component::kTdrv, Level::kError, "exec_consume_infer_status_notifications", "{}{}",
+               undefined_state(report.outcome) ? "(FATAL-RT-UNDEFINED-STATE) " : "", report.message);
   observe::log(Component::kNmgr, Level::kError, "dlr_infer",
                "Inference of model \"{}\" on Neuron Device {} NC {} failed", plan_->model, program.device()->number(),
                program.core());

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "core/faults/report.h"
 #include "core/observe/inspect.h"
 #include "core/observe/log.h"
 
@@ -93,7 +94,17 @@ void Process::close() {
   // Before the gate is shut: a callback that is running may call in. Nobody but who won above touches runtime_ now.
   runtime_->units().close();
   const std::unique_lock alone(gate_);
+  report_alive();
   close_inside();
+}
+
+void Process::report_alive() const {
+  const char* path = runtime_->machine().configuration().get("OPENNRT_FAULTS_REPORT");
+  if (path == nullptr || *path == '\0') return;
+  if (const auto report = faults::Report::open(path))
+    (*report)->closed({models.all().size(), tensors.all().size(), tensor_sets.all().size()});
+  else
+    observe::log(Component::kNrt, Level::kError, "nrt_close", "{}", report.error().message);
 }
 
 void Process::close_inside() {

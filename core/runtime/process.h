@@ -84,6 +84,8 @@ class Process {
   Process();
   static Result<std::unique_ptr<Machine>> open_machine(Machine::Detail detail);
   void close_inside();  ///< with the gate held alone
+  /// Tells the fault report what the client has not freed, if there is one (OPENNRT_FAULTS_REPORT).
+  void report_alive() const;
   static void at_exit();
 
   const int pid_;

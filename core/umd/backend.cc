@@ -4,8 +4,10 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 
+#include "core/umd/decorator.h"
 #include "core/umd/driver_call.h"
 #include "core/umd/umd.h"
 
@@ -14,6 +16,7 @@ namespace {
 
 thread_local std::string last_error_text;
 constexpr std::size_t kErrorTextMax = 4096;
+std::atomic<PassMarker> marker_passed{nullptr};  // of the decorator, which stays loaded
 
 void forward_log(void* context, opennrt_log_level_t level, const char* function, const char* text) {
   const auto* outer = static_cast<const opennrt_host_t*>(context);
@@ -45,6 +48,21 @@ std::string dl_reason() {
   return text != nullptr ? text : "no reason given";
 }
 
+/// The plug-in's library, to be closed by the caller.
+Result<void*> load(const std::string& name_or_path, const std::string& backend_dir, std::string& path) {
+  const bool is_path = name_or_path.find('/') != name_or_path.npos;
+  if (!is_path && !is_plain_name(name_or_path))
+    return make_error(ErrorCode::kInvalidArgument,
+                      "backend '{}': expected a name (letters, digits, '_', '-') or a path with a '/'", name_or_path);
+  path = is_path ? name_or_path : backend_dir + "/libopennrt_backend_" + name_or_path + ".so";
+  // NODELETE: SystemC's kernel cannot be unloaded and loaded again, and neither can threads that a backend may own.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (library == nullptr)
+    return make_error(ErrorCode::kInvalidArgument, "backend '{}': {} cannot be loaded: {}", name_or_path, path,
+                      dl_reason());
+  return library;
+}
+
 }  // namespace
 
 std::string Backend::take_error_text() {
@@ -52,17 +70,11 @@ std::string Backend::take_error_text() {
 }
 
 Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, const std::string& backend_dir,
-                                               const opennrt_host_t& host) {
-  bool is_path = name_or_path.find('/') != name_or_path.npos;
-  if (!is_path && !is_plain_name(name_or_path))
-    return make_error(ErrorCode::kInvalidArgument,
-                      "backend '{}': expected a name (letters, digits, '_', '-') or a path with a '/'", name_or_path);
-  std::string path = is_path ? name_or_path : backend_dir + "/libopennrt_backend_" + name_or_path + ".so";
-  // NODELETE: SystemC's kernel cannot be unloaded and loaded again, and neither can threads that a backend may own.
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (library == nullptr)
-    return make_error(ErrorCode::kInvalidArgument, "backend '{}': {} cannot be loaded: {}", name_or_path, path,
-                      dl_reason());
+                                               const opennrt_host_t& host, const std::string& decorator) {
+  std::string path;
+  const Result<void*> loaded = load(name_or_path, backend_dir, path);
+  if (!loaded) return tl::unexpected(loaded.error());
+  void* library = *loaded;
   auto entry = reinterpret_cast<opennrt_backend_entry_t>(dlsym(library, OPENNRT_BACKEND_ENTRY));
   if (entry == nullptr) {
     auto error = make_error(ErrorCode::kInvalidArgument, "backend '{}': {} is not a backend: {}", name_or_path, path,
@@ -97,7 +109,26 @@ Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, 
   backend->inner_ = {sizeof(opennrt_host_t), &backend->outer_, forward_log,
                      forward_log_enabled,    forward_config,   host.data_dir};
   take_error_text();
-  int status = api->open(&backend->inner_, &backend->handle_);
+  int status = 0;
+  if (decorator.empty()) {
+    status = api->open(&backend->inner_, &backend->handle_);
+  } else {
+    std::string decorator_path;
+    const Result<void*> before = load(decorator, backend_dir, decorator_path);
+    auto decorate = before ? reinterpret_cast<Decorate>(dlsym(*before, kDecorateSymbol)) : nullptr;
+    if (decorate == nullptr) {
+      dlclose(library);
+      if (!before) return tl::unexpected(before.error());
+      auto error = make_error(ErrorCode::kInvalidArgument, "backend '{}': {} is no decorator: {}", decorator,
+                              decorator_path, dl_reason());
+      dlclose(*before);
+      return error;
+    }
+    marker_passed.store(reinterpret_cast<PassMarker>(dlsym(*before, kPassMarkerSymbol)), std::memory_order_release);
+    const opennrt_backend_api_t whole = backend->table_;
+    status = decorate(&whole, &backend->inner_, &backend->table_, &backend->handle_);
+    dlclose(*before);
+  }
   dlclose(library);  // the code stays, because of NODELETE
   if (status != 0) {
     backend->handle_ = nullptr;
@@ -108,6 +139,10 @@ Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, 
         text.empty() ? "" : ": ", text);
   }
   return backend;
+}
+
+void Backend::pass_marker(const char* name) {
+  if (const PassMarker pass = marker_passed.load(std::memory_order_acquire); pass != nullptr) pass(name);
 }
 
 Backend::~Backend() {

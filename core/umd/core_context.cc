@@ -65,6 +65,7 @@ struct CoreContext::Progress {
   const std::function<std::string(std::uint32_t, std::uint32_t)>* queue_name = nullptr;
   std::array<std::uint32_t, isa::kEngines> ends{};
   bool traced = false;  ///< trace queues are there
+  std::uint32_t device = 0, core = 0;
   std::uint64_t errors = 0;
   bool stopped = false;
   Ending ending;
@@ -92,9 +93,27 @@ struct CoreContext::Progress {
                   fault.outcome == Outcome::kCompletedWithError);
     if (!first) return;
     ending.outcome = fault.outcome;
-    if (entry.engine == kDmaSender)
-      ending.message = fmt::format("{} on DMA engine {} queue {} ({})", fault.text, entry.value >> 8,
-                                   entry.value & 0xff, (*queue_name)(entry.value >> 8, entry.value & 0xff));
+    // What the documented console text is, is part of the message (aws-neuron-sdk neuron-runtime/nrt-troubleshoot.rst,
+    // "Hardware Errors").
+    const std::uint32_t engine = entry.value >> 8 & 0xff, queue = entry.value & 0xff;
+    if (fault.outcome == Outcome::kSramUncorrectable)
+      ending.message = fmt::format(
+          "[ND {}][NC {}] Uncorrectable memory error is detected, metadata: {:#x}. Please terminate or stop/start this "
+          "instance to prevent future impact from the hardware error. ({})",
+          device, core, entry.value, fault.text);
+    else if (fault.outcome == Outcome::kDramUncorrectable)
+      ending.message = fmt::format(
+          "Uncorrectable HBM memory error is detected. Execution results may be invalid. Please terminate this "
+          "instance "
+          "to prevent future impact from the hardware error. ({}, channel {} of Neuron Device {})",
+          fault.text, entry.value, device);
+    else if (fault.outcome == Outcome::kDmaAbort && entry.engine == kDmaSender)
+      ending.message = fmt::format(
+          "[MLA {}][NC {}] DMA {} engine {} is in an abort state: {} on DMA engine {} queue {} ({})", device, core,
+          (entry.value >> 16 & 1) != 0 ? "RX" : "TX", engine, fault.text, engine, queue, (*queue_name)(engine, queue));
+    else if (entry.engine == kDmaSender)
+      ending.message =
+          fmt::format("{} on DMA engine {} queue {} ({})", fault.text, engine, queue, (*queue_name)(engine, queue));
     else
       ending.message = fmt::format("{} at instruction {} of {}", fault.text, entry.value, sender(entry));
     if (static_cast<ErrorNotification>(entry.code) == ErrorNotification::kNone ||
@@ -180,12 +199,14 @@ std::uint64_t CoreContext::drain(const std::function<void(const Notification&)>&
 
 void CoreContext::drop_notifications() {
   drain([](const Notification&) {});
+  for (auto& entries : traced_) entries.clear();
 }
 
 Status CoreContext::start_trace(std::uint32_t bytes_per_engine) {
   for (auto& entries : traced_) entries.clear();
   for (std::uint32_t engine = 0; engine < isa::kEngines; ++engine) {
     Queue& queue = queues_[kFirstTraceQueue + engine];
+    if (queue.made) continue;  // it could not be destroyed
     queue = {OPENNRT_NQ_TRACE, engine, {}, 0, false};
     const int result =
         call(device_.api().nq_init, device_.handle(), core_, queue.type, queue.engine, bytes_per_engine, &queue.nq);
@@ -205,8 +226,9 @@ CoreContext::Traced CoreContext::stop_trace() {
   for (std::size_t i = kFirstTraceQueue; i < queues_.size(); ++i) {
     Queue& queue = queues_[i];
     if (!queue.made) continue;
-    call(device_.api().nq_destroy, device_.handle(), core_, queue.type, queue.engine);
-    seen_ -= queue.consumed;  // wait() counts the entries of queues that are there
+    // One that is still there goes on to be read: wait() counts the entries of all queues that there are.
+    if (call(device_.api().nq_destroy, device_.handle(), core_, queue.type, queue.engine) != 0) continue;
+    seen_ -= queue.consumed;
     queue.made = false;
   }
   return std::exchange(traced_, {});
@@ -254,6 +276,8 @@ Result<Ending> CoreContext::wait_for_end(std::uint32_t end_value, std::uint64_t 
   progress.end_value = end_value;
   progress.queue_name = &queue_name;
   progress.traced = queues_[kFirstTraceQueue].made;
+  progress.device = device_.number();
+  progress.core = core_;
   auto take = [&](const Notification& entry) { progress.take(entry); };
   Backend::take_error_text();
   bool timed_out = false;

@@ -185,7 +185,10 @@ Result<ExecutionReport> LoadedProgram::run(Slot& slot, const std::vector<const B
   // inference pays, and one that was found wanting pays always: the next program on the core must find them 0.
   if (!first_done_ || leaves_semaphores_) {
     auto found = context_.clear_semaphores();
-    if (!found) return tl::unexpected(found.error());
+    if (!found) {
+      (void)context_.recover();  // the next program must find them 0, and nobody knows what they are
+      return tl::unexpected(found.error());
+    }
     first_done_ = true;
     leaves_semaphores_ = leaves_semaphores_ || !found->empty();
     if (!found->empty()) {

@@ -30,8 +30,9 @@ namespace opennrt::umd {
 /// the process (SystemC's kernel is one per process); closed when the last user lets go. Thread-safe.
 class Backend : public std::enable_shared_from_this<Backend> {
  public:
+  /// `decorator`: a plug-in (decorator.h), by name or by path, that stands before it; empty: none, and nothing is loaded for it.
   static Result<std::shared_ptr<Backend>> open(const std::string& name_or_path, const std::string& backend_dir,
-                                               const opennrt_host_t& host);
+                                               const opennrt_host_t& host, const std::string& decorator = {});
   ~Backend();
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
@@ -39,6 +40,9 @@ class Backend : public std::enable_shared_from_this<Backend> {
   const opennrt_backend_api_t& api() const { return *api_; }
   opennrt_backend_t* handle() const { return handle_; }
   std::string_view name() const { return api_->name; }
+  /// Tells a decorator that the program has passed a marker of a fault plan; nothing happens where none was ever loaded.
+  /// Thread-safe.
+  static void pass_marker(const char* name);
 
   /// What the backend last logged as an error from within a call of the calling thread, since the thread asked; then forgets it.
   static std::string take_error_text();

@@ -16,6 +16,12 @@ namespace trace = observe::trace;
 using inf1::chosen::Notification;
 using inf1::chosen::TraceCode;
 
+/// The device itself has said that the inference failed.
+bool reported_by_hardware(Outcome outcome) {
+  return outcome == Outcome::kSramUncorrectable || outcome == Outcome::kDramUncorrectable ||
+         outcome == Outcome::kDmaAbort || outcome == Outcome::kNotificationOverflow;
+}
+
 std::uint64_t next_exec_id() {
   static std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -117,10 +123,10 @@ void InferenceWatch::trace(const ExecutionReport& report, std::uint64_t began_ns
   // aws-neuron-sdk archive/profiler/neuron-profiler-2-0-beta-user-guide.rst, "How Timestamp Adjustment Works".
   record(trace::kNcExecRunning, sync_host_ns_ + began_ns - sync_device_ns_, report.device_ns, began_ns);
   record(trace::kTimestampSyncPoint, sync_host_ns_, 0, sync_device_ns_);
-  if (report.outcome == Outcome::kCompletedWithNumericalError) {
-    const std::uint64_t end = began_ns + report.device_ns;
-    record(trace::kNumericalErr, sync_host_ns_ + end - sync_device_ns_, 0, end);
-  }
+  const std::uint64_t end = began_ns + report.device_ns;
+  const auto at_end = [&](trace::Type type) { record(type, sync_host_ns_ + end - sync_device_ns_, 0, end); };
+  if (report.outcome == Outcome::kCompletedWithNumericalError) at_end(trace::kNumericalErr);
+  if (reported_by_hardware(report.outcome)) at_end(trace::kHwNotify);
   trace::note(subject);
 }
 

@@ -97,6 +97,10 @@ std::map<std::string, std::string> exported() {
 TEST(Abi, givenTheLibraryWhenItsSymbolsAreListedThenItExportsWhatIsDeclaredAndNothingElse) {
   std::set<std::string> names;
   for (const auto& [name, version] : exported()) {
+    if (name == "opennrt_marker") {  // our own, opennrt/marker.h
+      EXPECT_EQ(version, "OPENNRT_1.0");
+      continue;
+    }
     names.insert(name);
     EXPECT_EQ(version, name.rfind("nrta_", 0) == 0 ? "NRT_3.0.0" : "NRT_2.0.0") << name;
   }

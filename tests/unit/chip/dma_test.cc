@@ -117,7 +117,7 @@ void expect_abort(Machine& machine, Queue& queue, bool tx, inf1::chosen::DmaAbor
   EXPECT_EQ(entry.type, static_cast<std::uint8_t>(inf1::NotificationType::kError));
   EXPECT_EQ(entry.code, static_cast<std::uint8_t>(inf1::chosen::ErrorNotification::kDmaAbort));
   EXPECT_EQ(entry.engine, 3);
-  EXPECT_EQ(entry.value, value);
+  EXPECT_EQ(entry.value, value | (tx ? 0u : 1u << 16));
 }
 
 TEST_F(Dma, givenHostMemoryThatIsNotRegisteredWhenItIsReadThenTheQueueAbortsAndAResetHealsIt) {
