@@ -116,10 +116,10 @@ int CopyRing::with_scratch(const std::function<int(std::byte*, std::uint64_t)>& 
   return use(scratch_->data(), scratch_->device_address());
 }
 
-void CopyRing::around_reset(const std::function<void()>& reset) {
-  const std::lock_guard guard(mutex_);
-  reset();
+std::unique_lock<std::mutex> CopyRing::hold_for_reset() {
+  std::unique_lock guard(mutex_);
   ready_ = false;
+  return guard;
 }
 
 }  // namespace opennrt::driver

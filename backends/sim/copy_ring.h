@@ -35,8 +35,8 @@ class CopyRing {
   int copy_locked(std::uint64_t from, std::uint64_t to, std::uint64_t bytes, bool from_moves);
   static constexpr std::uint64_t kScratchBytes = 0x1'0000;
 
-  /// Runs `reset` while no copy is under way; the next copy initialises the ring again.
-  void around_reset(const std::function<void()>& reset);
+  /// Nobody copies while the result lives, in which the device is reset; the next copy initialises the ring again.
+  [[nodiscard]] std::unique_lock<std::mutex> hold_for_reset();
 
  private:
   int prepare();

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "backends/sim/device.h"
 #include "backends/sim/queue_registers.h"
@@ -84,31 +86,41 @@ int Device::event_set(std::uint32_t core, std::uint32_t event, std::uint32_t val
 int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
   constexpr std::uint32_t kDevice = 0xffff'ffff;
   if (core_map != kDevice && (core_map == 0 || core_map >> kCores != 0)) return -EINVAL;
-  const std::lock_guard order(reset_mutex_);
-  bool answered = true;
+  std::vector<std::uint32_t> cores;
   for (std::uint32_t core = 0; core < kCores; ++core) {
-    if (core_map != kDevice && (core_map >> core & 1) == 0) continue;
-    platform_.admission.drop(machine_core(core));
-    copies_[core].around_reset([&] {
+    if ((core_map >> core & 1) != 0) cores.push_back(core);
+  }
+  const std::lock_guard order(reset_mutex_);
+  bool answered = false;
+  {
+    // What has been set up is forgotten here and in the chip as one: nobody initialises a queue or copies in between.
+    std::vector<std::unique_lock<std::mutex>> held;
+    for (const std::uint32_t core : cores) {
+      platform_.admission.drop(machine_core(core));
+      held.push_back(copies_[core].hold_for_reset());
+    }
+    for (const std::uint32_t core : cores) {
+      for (std::uint32_t i = 0; i < inf1::kDmaEnginesPerCore; ++i) {
+        Engine& engine = engines_[core * inf1::kDmaEnginesPerCore + i];
+        held.emplace_back(engine.mutex);
+        engine.queues = {};
+      }
+    }
+    held.emplace_back(nq_setup_mutex_);
+    for (const std::uint32_t core : cores) {
       {
-        const std::lock_guard setup(nq_setup_mutex_);
         const std::lock_guard guard(notifications_[core].mutex);
         for (Notifications& queue : notifications_[core].queues) {
           queue.armed = false;  // the memory stays mapped for whoever is still reading; nq_init starts it again
           queue.written = queue.consumed = 0;
         }
       }
-      for (std::uint32_t engine = core * inf1::kDmaEnginesPerCore; engine < (core + 1) * inf1::kDmaEnginesPerCore;
-           ++engine) {
-        const std::lock_guard guard(engines_[engine].mutex);
-        engines_[engine].queues = {};
-      }
-      {
-        const std::lock_guard guard(memory_mutex_);
-        models_started_[core] = 0;
-      }
-      answered = platform_.machine->reset_cores(number_, 1u << core) && answered;
-    });
+      const std::lock_guard guard(memory_mutex_);
+      models_started_[core] = 0;
+    }
+    answered = platform_.machine->reset_cores(number_, core_map);
+  }
+  for (const std::uint32_t core : cores) {
     ModelLock& lock = model_locks_[core];
     {
       const std::lock_guard guard(lock.mutex);
@@ -117,7 +129,6 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t& request) {
     }
     lock.changed.notify_all();
   }
-  if (core_map == kDevice) answered = platform_.machine->reset_cores(number_, kDevice) && answered;
   request = ++last_reset_;
   if (!answered) unanswered_resets_.insert(request);
   return 0;

@@ -91,10 +91,11 @@ int Device::nq_init(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t en
     const MemoryRef ref = find(memory);
     const std::lock_guard guard(own.mutex);
     slot = {memory, ref, bytes, false, 0, 0};
+  } else if (!slot.armed) {
+    slot.ref->pages->clear();  // cut off by a reset: everything that was in it is old
   }
   if (!slot.armed) {
-    // New, or cut off by a reset: everything that was in it is old, and the first pass writes phase 1.
-    std::memset(slot.ref->host(), 0, slot.bytes);
+    // The first pass writes phase 1 over zeros.
     program_notifications(core, type, engine, slot.ref->address, slot.bytes);
     write0(notification_register(core, type, engine) + inf1::chosen::kNqConsumedAfterBaseLow, 0);
     const std::lock_guard guard(own.mutex);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 
 #include "core/isa/inf1.h"
@@ -21,6 +22,9 @@ class PrivatePages : public HostMemory {
     return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
   }
   void release(std::byte* data, std::uint64_t bytes) override { ::munmap(data, bytes); }
+  void clear(std::byte* data, std::uint64_t bytes) override {
+    if (::madvise(data, bytes, MADV_DONTNEED) != 0) std::memset(data, 0, bytes);  // locked pages stay
+  }
 };
 }  // namespace
 

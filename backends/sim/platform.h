@@ -38,6 +38,8 @@ class HostMemory {
   /// Zeroed, page-aligned; `bytes` is a multiple of the page size. Null: there is none left.
   virtual std::byte* allocate(std::uint64_t bytes) = 0;
   virtual void release(std::byte* data, std::uint64_t bytes) = 0;
+  /// Zeros all of what was allocated, for everybody who maps it, by giving its pages back to the system.
+  virtual void clear(std::byte* data, std::uint64_t bytes) = 0;
 
   /// Private pages of this process.
   static HostMemory& of_process();
@@ -76,6 +78,7 @@ class HostPages {
   std::byte* data() const { return data_; }
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t device_address() const;  ///< as a descriptor takes it
+  void clear() { platform_.host_memory.clear(data_, bytes_); }
 
  private:
   HostPages(Platform& platform, std::byte* data, std::uint64_t bytes, std::uint64_t bus_address);

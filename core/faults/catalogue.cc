@@ -250,7 +250,8 @@ constexpr std::array kKinds = {
          "NRT_HW_ERROR",
          "reinit", "DMA to what cannot be reached aborts"},
     Kind{"firmware_silent", Level::kChip, "The device's firmware does not answer.", kSimulated, "device", kSilent,
-         "a request reaches the firmware", "NRT_EXEC_UNIT_UNRECOVERABLE NRT_TIMEOUT NRT_FAILURE NRT_SUCCESS", "reinit",
+         "a request reaches the firmware",
+         "NRT_EXEC_UNIT_UNRECOVERABLE NRT_TIMEOUT NRT_FAILURE NRT_HW_ERROR NRT_SUCCESS", "reinit",
          "aws-neuron-driver v1/fw_io.c, neuron_reset.c: requests and resets time out"},
 };
 

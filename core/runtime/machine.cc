@@ -17,6 +17,7 @@
 #include "core/observe/log.h"
 #include "core/runtime/paths.h"
 #include "core/runtime/proc.h"
+#include "core/umd/driver_call.h"
 
 namespace opennrt {
 namespace {
@@ -84,9 +85,14 @@ bool neuron_device_present() {
   return false;
 }
 
+/// What has run out and what the hardware answered have statuses of their own; for all else the devices are not to be had.
+ErrorCode code_of_refusal(int negative_errno) {
+  const ErrorCode code = umd::code_of_errno(negative_errno);
+  return code == ErrorCode::kResource || code == ErrorCode::kHardware ? code : ErrorCode::kDeviceGone;
+}
+
 /// Requirements D1 to D3.
-Status check_driver(const umd::Backend& backend) {
-  opennrt_driver_version_t driver{};
+Status check_driver(const umd::Backend& backend, opennrt_driver_version_t& driver) {
   umd::Backend::take_error_text();
   if (const int error = backend.api().version(backend.handle(), &driver); error != 0) {
     const std::string text = umd::Backend::take_error_text();
@@ -171,7 +177,7 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
     return tl::unexpected(backend.error());
   }
   machine->backend_ = std::move(*backend);
-  if (const Status driver = check_driver(*machine->backend_); !driver) return tl::unexpected(driver.error());
+  if (const Status driver = check_driver(*machine->backend_, machine->driver_); !driver) return tl::unexpected(driver.error());
 
   std::vector<std::uint32_t> numbers(OPENNRT_MAX_DEVICES);
   std::uint32_t count = OPENNRT_MAX_DEVICES;
@@ -179,7 +185,7 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
   umd::Backend::take_error_text();
   if (const int error = api.devices(machine->backend_->handle(), numbers.data(), &count); error != 0) {
     const std::string text = umd::Backend::take_error_text();
-    return make_error(ErrorCode::kDeviceGone, "backend {} cannot enumerate its devices: {}", machine->backend_->name(),
+    return make_error(code_of_refusal(error), "backend {} cannot enumerate its devices: {}", machine->backend_->name(),
                       text.empty() ? std::strerror(-error) : text);
   }
   if (count == 0) {
@@ -353,7 +359,7 @@ Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   }
   if (error != 0) {
     const std::string text = umd::Backend::take_error_text();
-    return make_error(ErrorCode::kDeviceGone, "backend {} cannot reserve {} NeuronCores: {}", backend_->name(), *wanted,
+    return make_error(code_of_refusal(error), "backend {} cannot reserve {} NeuronCores: {}", backend_->name(), *wanted,
                       text.empty() ? std::strerror(-error) : text);
   }
   holds_cores_ = true;

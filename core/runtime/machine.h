@@ -45,6 +45,7 @@ class Machine {
 
   const Configuration& configuration() const { return configuration_; }
   const umd::Backend& backend() const { return *backend_; }
+  const opennrt_driver_version_t& driver() const { return driver_; }
   const std::vector<std::shared_ptr<umd::Device>>& devices() const { return devices_; }
   const std::vector<Core>& cores() const { return cores_; }  ///< all that this process can see, ascending
   std::uint32_t total_cores() const { return static_cast<std::uint32_t>(core_numbers_.size()); }
@@ -70,6 +71,7 @@ class Machine {
   Configuration configuration_;
   opennrt_host_t host_{};
   std::shared_ptr<umd::Backend> backend_;
+  opennrt_driver_version_t driver_{};
   std::vector<std::shared_ptr<umd::Device>> devices_;
   std::vector<Core> cores_;
   std::vector<std::uint32_t> device_numbers_;  ///< as the backend numbers them, contiguous

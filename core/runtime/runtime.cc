@@ -100,11 +100,9 @@ void Runtime::log_information() const {
     line(fmt::format("Kernel: {} {} {} {}", system.sysname, system.release, system.version, system.machine));
     line(fmt::format("Nodename: {}", system.nodename));
   }
-  opennrt_driver_version_t driver{};
   const umd::Backend& backend = machine_->backend();
-  const bool has_version = backend.api().version != nullptr && backend.api().version(backend.handle(), &driver) == 0;
-  const std::string driver_text(driver.text, strnlen(driver.text, sizeof(driver.text)));
-  line(fmt::format("Driver version: {}", has_version ? driver_text : "unknown"));
+  const char* driver = machine_->driver().text;
+  line(fmt::format("Driver version: {}", std::string_view(driver, strnlen(driver, sizeof(machine_->driver().text)))));
   line(fmt::format("Backend: {} - {}", backend.name(),
                    backend.api().description == nullptr ? "" : backend.api().description));
   line(fmt::format("Instance: {}, {} devices, {} NeuronCores", machine_->instance_type(), machine_->devices().size(),

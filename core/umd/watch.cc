@@ -86,7 +86,7 @@ InferenceWatch::~InferenceWatch() {
   if (profiled_) (void)context_.stop_trace();
 }
 
-void InferenceWatch::finish(const ExecutionReport& report, std::uint64_t began_ns,
+void InferenceWatch::finish(const ExecutionReport& report, std::uint64_t began_ns, std::int64_t notification_shift_ns,
                             const std::function<ProgramText()>& text) {
   if (!traced_ && !profiled_) return;
   const auto took = std::chrono::steady_clock::now() - begin_;
@@ -95,7 +95,7 @@ void InferenceWatch::finish(const ExecutionReport& report, std::uint64_t began_n
   sync_host_ns_ = trace::now_ns();
   try {
     if (traced_) trace(report, began_ns);
-    if (profiled_) profile(report, began_ns, text());
+    if (profiled_) profile(report, began_ns, notification_shift_ns, text());
   } catch (const std::bad_alloc&) {
     observe::write(observe::Component::kTdrv, observe::Level::kError, "nrt_profile",
                    "no memory to record an inference, its profile is lost");
@@ -130,8 +130,11 @@ void InferenceWatch::trace(const ExecutionReport& report, std::uint64_t began_ns
   trace::note(subject);
 }
 
-void InferenceWatch::profile(const ExecutionReport& report, std::uint64_t began_ns, const ProgramText& text) {
-  const CoreContext::Traced traced = context_.stop_trace();
+void InferenceWatch::profile(const ExecutionReport& report, std::uint64_t began_ns, std::int64_t notification_shift_ns,
+                             const ProgramText& text) {
+  CoreContext::Traced traced = context_.stop_trace();
+  for (auto& entries : traced)
+    for (auto& entry : entries) entry.time_ns += static_cast<std::uint64_t>(notification_shift_ns);
   observe::profile::Inference inference;
   inference.program = *id_;
   inference.exec_id = exec_id_;

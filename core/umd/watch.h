@@ -28,13 +28,15 @@ class InferenceWatch {
   InferenceWatch(const InferenceWatch&) = delete;
   InferenceWatch& operator=(const InferenceWatch&) = delete;
 
-  /// After the end, before the core is brought back from a failure. `began_ns`: device clock of the first doorbell. `text` is
-  /// only called for a profile.
-  void finish(const ExecutionReport& report, std::uint64_t began_ns, const std::function<ProgramText()>& text);
+  /// After the end, before the core is brought back from a failure. `began_ns`: device clock of the first doorbell.
+  /// `notification_shift_ns`: that clock minus the one of the notifications. `text` is only called for a profile.
+  void finish(const ExecutionReport& report, std::uint64_t began_ns, std::int64_t notification_shift_ns,
+              const std::function<ProgramText()>& text);
 
  private:
   void trace(const ExecutionReport& report, std::uint64_t began_ns);
-  void profile(const ExecutionReport& report, std::uint64_t began_ns, const ProgramText& text);
+  void profile(const ExecutionReport& report, std::uint64_t began_ns, std::int64_t notification_shift_ns,
+               const ProgramText& text);
 
   CoreContext& context_;
   Device& device_;

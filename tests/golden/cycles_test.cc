@@ -2,7 +2,7 @@
 //
 // How long programs take on the simulated chip, to the nanosecond: what cycles.json has recorded. Any difference fails, a faster
 // program as much as a slower one, until it is recorded with the reason: `./dev golden "<reason>"`, which runs this program with
-// OPENNRT_GOLDEN_REASON.
+// OPENNRT_GOLDEN_REASON. Over the emulated device (OPENNRT_BACKEND=neuron) it takes the same.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -137,7 +137,8 @@ class Cycles : public ::testing::Test {
   void SetUp() override {
     // The clock stands at a whole microsecond when an inference begins, so its duration is the same nanoseconds everywhere.
     host_.config["OPENNRT_SIM_DETERMINISTIC"] = "1";
-    auto backend = umd::Backend::open("sim", host_.backend_dir(), host_.host);
+    const char* name = std::getenv("OPENNRT_BACKEND");
+    auto backend = umd::Backend::open(name != nullptr ? name : "sim", host_.backend_dir(), host_.host);
     ASSERT_TRUE(backend) << backend.error().message;
     auto device = umd::Device::open(*backend, 0);
     ASSERT_TRUE(device) << device.error().message;

@@ -69,7 +69,7 @@ void print_latency(const client::SimStats& stats, std::uint64_t inferences);
 struct PsOptions {
   bool json = false;
 };
-/// Shows which processes of this user hold simulated NeuronCores, and what they count.
+/// Shows which processes hold NeuronCores, simulated ones of this user or of /dev/neuron<N>, and what they count.
 Status ps(const PsOptions& options);
 
 struct IoctlOptions {

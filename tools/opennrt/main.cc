@@ -139,7 +139,7 @@ void add_stats(CLI::App& app, std::function<Status()>& action) {
 }
 
 void add_ps(CLI::App& app, std::function<Status()>& action) {
-  auto* command = app.add_subcommand("ps", "Show who holds which simulated NeuronCores, inferences, errors and memory");
+  auto* command = app.add_subcommand("ps", "Show who holds which NeuronCores, inferences, errors and memory");
   auto options = std::make_shared<opennrt::tool::PsOptions>();
   command->add_flag("--json", options->json, "As JSON, with every counter");
   command->callback([options, &action] { action = [options] { return opennrt::tool::ps(*options); }; });

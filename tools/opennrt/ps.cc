@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who holds which NeuronCores of the simulated machines of this user, and what they count. Nothing is opened but the runtime
-// folder: no machine is built, no core is taken.
+// Who holds which NeuronCores, and what they count: of the simulated machines of this user, as the runtime folder has it, and of
+// /dev/neuron<N>, as the driver tells it. No machine is built, no core is taken.
 #include <fmt/core.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -15,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/neuron/backend.h"
 #include "backends/sim/core_locks.h"
 #include "backends/sim/counters.h"
 #include "core/isa/inf1.h"
@@ -78,52 +81,119 @@ ordered_json counts_of(const CounterStore& store, std::uint32_t core) {
   return counts;
 }
 
-void read_counters(Counters& counters, Process& process) {
-  for (Core& core : process.cores) {
-    const std::uint32_t device = core.number / inf1::kCoresPerDevice;
-    void* address = nullptr;
-    if (counters.map(device, process.pid, address).error != 0) continue;
-    const CounterStore store(address, driver::kCountersBytes);
-    if (store.begun()) {
-      core.counts = counts_of(store, core.number % inf1::kCoresPerDevice);
-      if (const std::uint64_t runtime = store.get(DeviceCounter::kRuntimeVersion); runtime != 0) {
-        process.runtime = version(runtime);
-        process.framework = framework(store.get(DeviceCounter::kFrameworkVersion));
+/// The processes of one machine.
+class Machine {
+ public:
+  explicit Machine(std::string instance) : instance_(std::move(instance)) {}
+
+  void add(std::uint32_t core, const opennrt_core_holder_t& holder) {
+    if (holder.pid == 0) return;
+    Process& process = by_pid_[holder.pid];
+    process.pid = holder.pid;
+    process.command = holder.command;
+    process.instance = instance_;
+    process.cores.push_back({core, std::nullopt});
+  }
+
+  using Look = std::function<void(const CounterStore&)>;
+  /// `with_store` shows the datastore of a device and process, if there is one, to the function that it is given.
+  void read_counters(const std::function<void(std::uint32_t, std::int32_t, const Look&)>& with_store) {
+    for (auto& [pid, process] : by_pid_) {
+      if (pid <= 0) continue;  // of another container, where it has a number that we do not know
+      for (Core& core : process.cores) {
+        with_store(core.number / inf1::kCoresPerDevice, pid, [&process = process, &core](const CounterStore& store) {
+          if (!store.begun()) return;
+          core.counts = counts_of(store, core.number % inf1::kCoresPerDevice);
+          const std::uint64_t runtime = store.get(DeviceCounter::kRuntimeVersion);
+          if (runtime == 0) return;
+          process.runtime = version(runtime);
+          process.framework = framework(store.get(DeviceCounter::kFrameworkVersion));
+        });
       }
     }
-    counters.unmap(address);
   }
-}
 
-Result<std::vector<Process>> processes(const std::string& folder) {
+  void move_to(std::vector<Process>& all) {
+    const auto first = static_cast<std::ptrdiff_t>(all.size());
+    for (auto& [pid, process] : by_pid_) all.push_back(std::move(process));
+    std::sort(all.begin() + first, all.end(), [](const Process& one, const Process& other) {
+      return one.cores.front().number < other.cores.front().number;
+    });
+    by_pid_.clear();
+  }
+
+ private:
+  std::string instance_;
+  std::map<std::int32_t, Process> by_pid_;
+};
+
+Status add_simulated(const std::string& folder, std::vector<Process>& all) {
   const auto instances = driver::known_instances(folder);
   if (!instances) return tl::unexpected(instances.error());
-  std::vector<Process> all;
   for (const std::string& instance : *instances) {
     CoreLocks locks(folder, instance, OPENNRT_MAX_CORES);
-    std::map<std::int32_t, Process> by_pid;
+    Machine machine(instance);
     for (std::uint32_t core = 0; core < OPENNRT_MAX_CORES; ++core) {
       opennrt_core_holder_t holder{};
       if (const auto failure = locks.holder(core, holder); failure.error != 0)
         return make_error(ErrorCode::kInvalidArgument, "{}", failure.message);
-      if (holder.pid == 0) continue;
-      Process& process = by_pid[holder.pid];
-      process.pid = holder.pid;
-      process.command = holder.command;
-      process.instance = instance;
-      process.cores.push_back({core, std::nullopt});
+      machine.add(core, holder);
     }
     Counters counters(folder, instance);
-    const auto first = static_cast<std::ptrdiff_t>(all.size());
-    for (auto& [pid, process] : by_pid) {
-      if (pid > 0) read_counters(counters, process);
-      all.push_back(std::move(process));
-    }
-    std::sort(all.begin() + first, all.end(), [](const Process& one, const Process& other) {
-      return one.cores.front().number < other.cores.front().number;
+    machine.read_counters([&](std::uint32_t device, std::int32_t pid, const Machine::Look& look) {
+      void* address = nullptr;
+      if (counters.map(device, pid, address).error != 0) return;
+      look(CounterStore(address, driver::kCountersBytes));
+      counters.unmap(address);
     });
+    machine.move_to(all);
   }
-  return all;
+  return {};
+}
+
+/// The driver tells it to whoever may open the devices; looking attaches this process to them for a moment.
+Status add_devices(const std::vector<std::uint32_t>& numbers, std::vector<Process>& all) {
+  std::string said;
+  opennrt_host_t host{};
+  host.size = sizeof(host);
+  host.context = &said;
+  host.log = [](void* text, opennrt_log_level_t, const char*, const char* line) {
+    *static_cast<std::string*>(text) = line;
+  };
+  host.log_enabled = [](void*, opennrt_log_level_t level) { return level <= OPENNRT_LOG_ERROR; };
+  const auto failed = [&](std::uint32_t number, int error) {
+    if (said.empty()) said = fmt::format("{}: {}", neuron::device_path(number), std::strerror(-error));
+    return make_error(ErrorCode::kResource, "{}", said);
+  };
+  neuron::Backend backend(&host, neuron::system_calls());
+  std::map<std::uint32_t, neuron::Device*> devices;
+  std::string instance;
+  for (const std::uint32_t number : numbers) {
+    neuron::Device* device = nullptr;
+    if (const int error = backend.device_open(number, device); error != 0) return failed(number, error);
+    devices[number] = device;
+    opennrt_device_info_t info{};
+    if (const int error = device->info(info); error != 0) return failed(number, error);
+    instance = info.instance_type;
+  }
+  Machine machine(instance);
+  for (const std::uint32_t number : numbers) {
+    for (std::uint32_t core = 0; core < inf1::kCoresPerDevice; ++core) {
+      opennrt_core_holder_t holder{};
+      const std::uint32_t of_machine = number * inf1::kCoresPerDevice + core;
+      if (const int error = backend.core_holder(of_machine, holder); error != 0) return failed(number, error);
+      machine.add(of_machine, holder);
+    }
+  }
+  machine.read_counters([&](std::uint32_t number, std::int32_t pid, const Machine::Look& look) {
+    void* address = nullptr;
+    std::size_t bytes = 0;
+    if (devices[number]->counters_map(pid, address, bytes) != 0) return;
+    look(CounterStore(address, bytes));
+    devices[number]->counters_unmap(address);
+  });
+  machine.move_to(all);
+  return {};
 }
 
 ordered_json to_json(const Process& process) {
@@ -170,18 +240,23 @@ Status ps(const PsOptions& options) {
   const std::string folder = chosen == nullptr ? "" : chosen;
   if (!folder.empty() && folder.front() != '/')
     return make_error(ErrorCode::kInvalidArgument, "OPENNRT_RUNTIME_DIR is '{}', expected an absolute path", folder);
-  const auto running = processes(folder);
-  if (!running) return tl::unexpected(running.error());
+  std::vector<Process> running;
+  if (auto status = add_simulated(folder, running); !status) return status;
+  const std::vector<std::uint32_t> devices = neuron::device_numbers(neuron::system_calls());
+  // What could be found out is shown, whatever is wrong with the devices.
+  const Status asked = devices.empty() ? Status{} : add_devices(devices, running);
   if (options.json) {
     ordered_json list = ordered_json::array();
-    for (const Process& process : *running) list.push_back(to_json(process));
+    for (const Process& process : running) list.push_back(to_json(process));
     // A command may be in any encoding.
     fmt::print("{}\n", ordered_json{{"processes", list}}.dump(2, ' ', false, ordered_json::error_handler_t::replace));
-    return {};
+    return asked;
   }
-  if (running->empty()) fmt::print("no process of this user holds a simulated NeuronCore\n");
-  for (const Process& process : *running) print(process);
-  return {};
+  if (running.empty() && asked)
+    fmt::print("no process {}of this user holds a simulated NeuronCore\n",
+               devices.empty() ? "" : "holds a NeuronCore of /dev/neuron*, and none ");
+  for (const Process& process : running) print(process);
+  return asked;
 }
 
 }  // namespace opennrt::tool

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace opennrt::emulator {
@@ -44,12 +45,17 @@ std::byte* HostArena::allocate(std::uint64_t bytes) {
 }
 
 void HostArena::release(std::byte* data, std::uint64_t bytes) {
-  const std::uint64_t offset = offset_of(data);
-  // Whoever gets the range next finds zeros. A process that still maps it sees what the next owner writes, as with pages
-  // that the driver has freed.
-  ::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  // Whoever gets the range next finds zeros. A process that still maps it sees what the next owner writes, as with
+  // pages that the driver has freed.
+  clear(data, bytes);
   const std::lock_guard guard(mutex_);
-  pool_.release(offset, bytes);
+  pool_.release(offset_of(data), bytes);
+}
+
+void HostArena::clear(std::byte* data, std::uint64_t bytes) {
+  if (::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset_of(data)),
+                  static_cast<off_t>(bytes)) != 0)
+    std::memset(data, 0, bytes);
 }
 
 }  // namespace opennrt::emulator

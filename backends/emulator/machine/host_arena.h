@@ -28,6 +28,7 @@ class HostArena : public driver::HostMemory {
 
   std::byte* allocate(std::uint64_t bytes) override;
   void release(std::byte* data, std::uint64_t bytes) override;
+  void clear(std::byte* data, std::uint64_t bytes) override;
 
   int descriptor() const { return fd_; }  ///< ours; it closes with this object
   /// Where in the memfd `data` is, which allocate returned.
