@@ -5,20 +5,21 @@
 // Two kinds of Unix sockets (SOCK_SEQPACKET), both to the path in OPENNRT_EMULATED_MACHINE:
 // - A *file* is an opened /dev/neuron<N>: the application's file descriptor is the socket itself, so that dup, fork,
 //   exec, exit and descriptors sent to other processes do what they do to a file of the driver; the kernel closes the
-//   socket when the last reference goes, and that is the driver's `release`. Before connecting, the client binds its end
-//   to the abstract name "\0opennrt-neuron-<device>-<16 hex digits>", drawn at random: whoever holds the descriptor, in
-//   whatever process, finds the file's number in getsockname(2). On connecting it sends FileHello and gets a Reply.
+//   socket when the last reference goes, and that is the driver's `release`. Before connecting, the client binds its
+//   end to the abstract name "\0opennrt-neuron-<device>-<16 hex digits>", drawn at random: whoever holds the
+//   descriptor, in whatever process, finds the file's number in getsockname(2). On connecting it sends FileHello and
+//   gets a Reply.
 // - A *channel* carries requests: one per thread that makes any, opened lazily (again in a child after fork), closed on
 //   exec. On connecting it sends ChannelHello with a descriptor (SCM_RIGHTS) of its window: a memfd, sealed against
 //   shrinking, for what does not fit a packet. The Reply carries a descriptor of the machine's host memory, which the
-//   client maps where the driver would map physical memory. An mmap offset is, as the driver's, the device address of the
-//   memory; kMmap tells where that is in the host memory.
+//   client maps where the driver would map physical memory. An mmap offset is, as the driver's, the device address of
+//   the memory; kMmap tells where that is in the host memory.
 //
-// The machine knows who asks from SO_PEERCRED of the channel, never from what a client says. A process ends for the machine
-// when its pidfd becomes readable; before cores are handed out the machine looks at all of them, so that a core is free at
-// once when waitpid has returned. Functions mirror the operations of the kernel driver (aws-neuron-driver
-// neuron_cdev.c): decoding, copies from and to user memory and their EFAULT are the client's affair, everything else the
-// machine's.
+// The machine knows who asks from SO_PEERCRED of the channel, never from what a client says. A process ends for the
+// machine when its pidfd becomes readable; before cores are handed out the machine looks at all of them, so that a core
+// is free at once when waitpid has returned. Functions mirror the operations of the kernel driver (aws-neuron-driver
+// neuron_cdev.c): decoding, copies from and to user memory and their EFAULT are the client's affair, everything else
+// the machine's.
 #pragma once
 
 #include <cstdint>
@@ -43,12 +44,13 @@ struct ChannelHello {
   std::uint32_t protocol = kProtocolVersion;
 };
 
-/// What a request is about. Arguments a0… in order; what comes back is v0…. "in" and "out" are bytes at the start of the
-/// window. `file`: number of the opened file, 0 for requests about the machine. Result: 0 or a negative errno.
+/// What a request is about. Arguments a0… in order; what comes back is v0…. "in" and "out" are bytes at the start of
+/// the window. `file`: number of the opened file, 0 for requests about the machine. Result: 0 or a negative errno.
 enum class Op : std::uint32_t {
   // The machine (no file).
-  kMachine = 1,   ///< v: devices present, cores per device, driver major, minor, compatible min, max, visible-device mask,
-                  ///< architecture; out: instance type, 0, driver version text, 0. ENODEV: no driver is presented.
+  kMachine = 1,   ///< v: devices present, cores per device, driver major, minor, compatible min, max, visible-device
+                  ///< mask, architecture; out: instance type, 0, driver version text, 0. ENODEV: no driver is
+                  ///< presented.
   kSysfs,         ///< in: path; out: contents. ENOENT. EISDIR: out: names, each ends with 0.
   // Files.
   kFlush = 20,    ///< this process closes a descriptor of the file
@@ -57,10 +59,10 @@ enum class Op : std::uint32_t {
   kBdf,           ///< a0 device; v: domain, bus, slot, function
   kApps,          ///< a0 flags (APP_INFO_…); out: AppInfo each
   kPrint,         ///< in: text for the kernel's log
-  kCheckAttached,  ///< EACCES: this process has not opened the file's device. For requests that the driver refuses to such a
-                   ///< process but that need nothing else of the machine, and for MEM_GET_PA and MEM_GET_INFO. The machine
-                   ///< itself refuses kMemAlloc, kMemFree, kMemCopy, kBarWrite, kNqInit, kEngineSetState, kQueueInit, kQueueAck,
-                   ///< kQueueRelease, kWriteDescriptors, kWait, kConsume, kQuiesce.
+  kCheckAttached,  ///< EACCES: this process has not opened the file's device. For requests that the driver refuses to
+                   ///< such a process but that need nothing else of the machine, and for MEM_GET_PA and MEM_GET_INFO.
+                   ///< The machine itself refuses kMemAlloc, kMemFree, kMemCopy, kBarWrite, kNqInit, kEngineSetState,
+                   ///< kQueueInit, kQueueAck, kQueueRelease, kWriteDescriptors, kWait, kConsume, kQuiesce.
   // Cores. Machine-wide numbers. Any file.
   kRangeMark = 40,  ///< a0 count, a1 first, a2 last; out: bitmap of opennrt_core_map_t. EBUSY: v0 longest free run
   kRangeUnmark,     ///< in: bitmap; v0: cores given back
@@ -71,7 +73,8 @@ enum class Op : std::uint32_t {
   kModelStarted,    ///< a0 core; v0 count
   kInitState,       ///< a0 core, a1 state; v0 new state (neuron_cinit.c)
   // Memory.
-  kMemAlloc = 60,  ///< a: bytes, alignment, host, channel, region, core, category; v: handle, device address, mmap offset
+  kMemAlloc = 60,  ///< a: bytes, alignment, host, channel, region, core, category; v: handle, device address, mmap
+                   ///< offset
   kMemFree,        ///< a0 handle
   kMemInfo,        ///< a0 handle; v: device address, mmap offset, bytes, host, pid, core
   kMemFind,        ///< a0 device address; v: mmap offset, bytes, handle (MEM_MC_GET_INFO)

@@ -14,13 +14,15 @@
 namespace opennrt::neuron {
 namespace {
 
-constexpr char kPollVariable[] = "OPENNRT_NEURON_POLL";
+constexpr char kPollVariable[] = "OPENNRT_NEURON_POLL", kResetVariable[] = "NEURON_RT_RESET_CORES";
 constexpr std::uint64_t kBusyPauseNs = 1'000'000, kBusyPatienceNs = 1'000'000'000;
 constexpr std::uint32_t kInferentia = static_cast<std::uint32_t>(abi::Architecture::kV1);
 
-bool flag(const opennrt_host_t& host, const char* name) {
+/// What the variable says; `fallback` where that is nothing. The runtime has refused what is no flag.
+bool flag(const opennrt_host_t& host, const char* name, bool fallback) {
   const char* const value = host.config == nullptr ? nullptr : host.config(host.context, name);
-  return value != nullptr && std::string_view(value) == "1";
+  if (value == nullptr || *value == '\0') return fallback;
+  return std::string_view("1tT").find(*value) != std::string_view::npos;
 }
 
 /// A file for requests that need no device: opened for writing only, it attaches this process to nothing (neuron_cdev.c,
@@ -48,7 +50,12 @@ int shared_control(Syscalls& system, const std::string& path, std::shared_ptr<Fi
 }  // namespace
 
 Backend::Backend(const opennrt_host_t* host, Syscalls& system)
-    : host_(host), system_(system), log_(host), pid_(::getpid()), polls_(flag(*host_, kPollVariable)) {}
+    : host_(host),
+      system_(system),
+      log_(host),
+      pid_(::getpid()),
+      polls_(flag(*host_, kPollVariable, false)),
+      resets_(flag(*host_, kResetVariable, true)) {}
 
 Backend::~Backend() {
   opennrt_core_map_t held{};

@@ -47,7 +47,8 @@ class Backend {
   int cores_reserve(std::uint32_t count, std::uint32_t first, std::uint32_t last, opennrt_core_map_t& taken,
                     std::uint32_t& available);
   int cores_release(const opennrt_core_map_t& cores);
-  int core_holder(std::uint32_t core, opennrt_core_holder_t& holder);
+  /// `for_sure`: a process that can only be guessed at is nobody.
+  int core_holder(std::uint32_t core, opennrt_core_holder_t& holder, bool for_sure = false);
 
  private:
   /// `users`: device_open minus device_close. `cores`: bits of its cores that this process holds; they keep it open, too.
@@ -64,14 +65,14 @@ class Backend {
   int mark(std::uint32_t count, std::uint32_t first, std::uint32_t last, opennrt_core_map_t& taken,
            std::uint32_t& available);
   int unmark(const opennrt_core_map_t& cores);
-  int take_over(const opennrt_core_map_t& cores);  ///< reset, and the sign of the owner
+  int take_over(const opennrt_core_map_t& cores);  ///< reset, if that is wanted, and the sign of the owner
   std::uint32_t base_core() const { return numbers_.front() * inf1::kCoresPerDevice; }
 
   const opennrt_host_t* const host_;
   Syscalls& system_;
   const Log log_;
   const pid_t pid_;
-  const bool polls_;
+  const bool polls_, resets_;
   std::mutex mutex_;
   std::shared_ptr<File> control_;
   Features features_;

@@ -121,9 +121,9 @@ int Backend::take_over(const opennrt_core_map_t& cores) {
     // Whoever had the cores before may have left anything in them.
     std::uint32_t request = 0;
     std::int32_t result = 0;
-    error = device.reset_start(map, request);
+    if (resets_) error = device.reset_start(map, request);
     const bool by_hand = error == -ENOTSUP;
-    if (error == 0) error = device.reset_wait(request, result);
+    if (resets_ && error == 0) error = device.reset_wait(request, result);
     if (error == 0 && result != 0) error = -EIO;
     if (by_hand) error = 0;
     for (std::uint32_t core = 0; core < kCores && error == 0; ++core) {
@@ -172,7 +172,7 @@ int Backend::cores_release(const opennrt_core_map_t& cores) {
   return any ? unmark(held) : 0;
 }
 
-int Backend::core_holder(std::uint32_t core, opennrt_core_holder_t& holder) {
+int Backend::core_holder(std::uint32_t core, opennrt_core_holder_t& holder, bool for_sure) {
   holder = {};
   const std::lock_guard guard(mutex_);
   if (const int error = control(); error != 0) return error;
@@ -186,7 +186,7 @@ int Backend::core_holder(std::uint32_t core, opennrt_core_holder_t& holder) {
     Opened* opened = nullptr;
     if (acquire(number, opened, true) != 0) return 0;  // then nobody can tell
     // It stays open until cores are reserved or this object goes: detaching from a device takes the driver 10 ms.
-    opened->device->owner(core % kCores, pid);
+    opened->device->owner(core % kCores, pid, for_sure);
   }
   if (pid == 0) return 0;
   holder.pid = pid;
@@ -244,14 +244,14 @@ int Device::apps(std::vector<abi::AppInfo>& found, std::uint16_t flags) const {
   return 0;
 }
 
-int Device::owner(std::uint32_t core, std::int32_t& pid) {
+int Device::owner(std::uint32_t core, std::int32_t& pid, bool for_sure) {
   pid = 0;
   std::vector<abi::AppInfo> processes;
   if (const int error = apps(processes, abi::kAppInfoCoreLocks); error != 0) return error;
   for (const abi::AppInfo& process : processes) {
     if ((process.nc_lock_map >> core & 1) != 0) pid = process.pid;
   }
-  if (pid != 0) return 0;
+  if (pid != 0 || for_sure) return 0;
   // A process of another runtime that has no model on any core yet, if there is no doubt which one.
   std::erase_if(processes, [](const abi::AppInfo& process) { return process.pid == ::getpid(); });
   if (processes.size() == 1 && processes.front().nc_lock_map == 0) pid = processes.front().pid;

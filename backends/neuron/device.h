@@ -44,7 +44,8 @@ class Device {
   int core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32]);
   void sign_core(std::uint32_t core);  ///< makes this process visible to others as the core's owner
   void unsign_core(std::uint32_t core);
-  int owner(std::uint32_t core, std::int32_t& pid);  ///< 0: nobody that could be told
+  /// pid 0: nobody that could be told. Unless `for_sure`, the only other process of a device without any sign counts as well.
+  int owner(std::uint32_t core, std::int32_t& pid, bool for_sure);
 
   // memory.cc
   int mem_alloc(const opennrt_mem_params_t& params, opennrt_mem_t& handle);

@@ -79,7 +79,8 @@ Status DoorFaults::configure(const Variables& variables, bool vendor, const std:
     return {};
   }
   std::string text = faults::to_json(*plan);
-  if (const DoorFaults* now = current(); now != nullptr && now->text_ == text && now->report_path_ == report_path)
+  if (const DoorFaults* now = current();
+      now != nullptr && now->vendor_ == vendor && now->text_ == text && now->report_path_ == report_path)
     return {};
   std::unique_ptr<faults::Report> report;
   if (!report_path.empty()) {

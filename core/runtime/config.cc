@@ -42,6 +42,7 @@ constexpr std::array kKnown = {
     VariableInfo{"NEURON_RT_LOG_LOCATION_TDRV", "as NEURON_RT_LOG_LOCATION", "for the driver and the backend"},
     VariableInfo{"NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", "an integer from 0",
                  "executions that nrt_execute queues per core, at most 63; 0: it waits for their end"},
+    VariableInfo{"NEURON_RT_RESET_CORES", "0 or 1", "neuron: whether cores are reset when they are taken, 1 by default"},
     VariableInfo{"NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "true or false",
                  "whether models with equal weights on one device share them"},
     VariableInfo{"NEURON_RT_INSPECT_ENABLE", "0 or 1", "inspect from nrt_init to nrt_close"},
@@ -296,6 +297,9 @@ Result<Configuration> Configuration::parse(Variables variables, bool mxnet) {
     if (const Status applied = apply_group_sizes(configuration, *groups, mxnet); !applied)
       return tl::unexpected(applied.error());
   }
+  // Backend `neuron` reads it where it takes cores (aws-neuron-sdk neuron-runtime/nrt-troubleshoot.rst).
+  if (const Result<bool> resets = flag_or(given, "NEURON_RT_RESET_CORES", true); !resets)
+    return tl::unexpected(resets.error());
   if (const Status applied = apply_execution(configuration); !applied) return tl::unexpected(applied.error());
   if (const Status applied = apply_observation(configuration); !applied) return tl::unexpected(applied.error());
   auto collectives = collectives::parse_settings([&](std::string_view name) { return value_of(given, name); });

@@ -125,8 +125,8 @@ Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, 
       return error;
     }
     marker_passed.store(reinterpret_cast<PassMarker>(dlsym(*before, kPassMarkerSymbol)), std::memory_order_release);
-    const opennrt_backend_api_t whole = backend->table_;
-    status = decorate(&whole, &backend->inner_, &backend->table_, &backend->handle_);
+    const opennrt_backend_api_t inner = backend->table_;
+    status = decorate(&inner, &backend->inner_, &backend->table_, &backend->handle_);
     dlclose(*before);
   }
   dlclose(library);  // the code stays, because of NODELETE

@@ -91,7 +91,10 @@ Status LoadedProgram::bind(Slot& slot, const std::vector<const Binding*>& bindin
     } else {
       if (!slot.staging[i]) {
         auto memory = device_->allocate_host(tensors_[i].bytes, core_, OPENNRT_MEM_TENSORS_HOST);
-        if (!memory) return with_context(memory.error(), fmt::format("tensor '{}'", tensors_[i].name));
+        if (!memory) {
+          slot.bound.assign(slot.bound.size(), Slot::kUnbound);  // the rings do not have what is bound so far
+          return with_context(memory.error(), fmt::format("tensor '{}'", tensors_[i].name));
+        }
         slot.staging[i] = std::move(*memory);
       }
       if (!tensors_[i].output) std::memcpy(slot.staging[i]->host(), binding.host.data(), tensors_[i].bytes);

@@ -349,7 +349,6 @@ INSTANTIATE_TEST_SUITE_P(
         Walk{"device_enomem", kOfDevice, "ENOMEM", NRT_RESOURCE}, Walk{"core_eio", kOfCore, "EIO", NRT_HW_ERROR},
         Walk{"core_enomem", kOfCore, "ENOMEM", NRT_RESOURCE},
         Walk{"wait_eio", R"("operation": "wait", "core": 1)", "EIO", NRT_HW_ERROR},
-        Walk{"nq_consume_eio", R"("operation": "nq_consume", "core": 1)", "EIO", NRT_HW_ERROR},
         Walk{"host_tensors_eio", kOfCore, "EIO", NRT_HW_ERROR, NRT_TENSOR_PLACEMENT_HOST},
         Walk{"virtual_tensors_enomem", kOfCore, "ENOMEM", NRT_RESOURCE, NRT_TENSOR_PLACEMENT_VIRTUAL},
         Walk{"core_eintr", kOfCore, "EINTR", NRT_FAILURE}, Walk{"core_enodev", kOfCore, "ENODEV", NRT_FAILURE}),

@@ -30,8 +30,8 @@ constexpr const char* kHead = R"(# What each fault does, on each backend
 Every cell was observed: an application that computes on two NeuronCores runs under a plan with this fault for one of them. Given are
 the statuses that it met, in their order (`right`: none, and the results were right; `wrong data`: a result was wrong and nobody said
 so), the first recovery of *retry* (the call again), *reload* (the model) and *reinit* (`nrt_close`, `nrt_init`) after which all was
-right again, and whether the core beside it noticed. Where a backend cannot have a fault, the plan is refused with the reason that is
-given. `emulated` is the backend `neuron` on an emulated `/dev/neuron0`, `vendor` a runtime behind the front door.
+right again, and whether the core beside it noticed (`shares the fault`: what fails is of the whole device).
+Where a backend cannot have a fault, the plan is refused with the reason that is given. `emulated` is the backend `neuron` on an emulated `/dev/neuron0`, `vendor` a runtime behind the front door.
 
 )";
 
@@ -101,7 +101,10 @@ std::string line_of(const Row& row) {
   if (row.cell.wrong_data) status += status.empty() ? "wrong data" : ", wrong data";
   if (status.empty()) status = "right";
   return line + status + " | " + (row.cell.recovery.empty() ? "none needed" : row.cell.recovery) + " | " +
-         (row.cell.neighbour_right ? "right" : "affected") + " |\n";
+         (has(kOfTheDevice, row.kind->name) ? "shares the fault"
+          : row.cell.neighbour_right        ? "right"
+                                            : "affected") +
+         " |\n";
 }
 
 /// The reason in the checker's message.

@@ -2,7 +2,7 @@
 //
 // Random requests at the emulated device, by processes that open, close, fork, map, and are killed in the middle of it
 // (issue "/dev/neuron", Must show 3). Runs as `opennrt emulate -- ioctl_fuzz_test`; the machine is the parent process.
-// OPENNRT_FUZZ_SECONDS: how long (20). OPENNRT_FUZZ_SEED: where the numbers start; a failure names it.
+// OPENNRT_FUZZ_SECONDS: how long (40). OPENNRT_FUZZ_SEED: where the numbers start; a failure names it.
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -21,6 +21,9 @@ namespace opennrt::test {
 namespace {
 
 namespace pv = neuron::paravirtual;
+
+/// Notification queues stay with the device, with the pages that it has written.
+constexpr std::uint64_t kMayGrowKilobytes = 32 * 1024;
 
 constexpr RequestRow kParavirtual[] = {
     {"HELLO", pv::kHello, sizeof(pv::Hello), 0},           {"WAIT", pv::kWait, sizeof(pv::Wait), 0},
@@ -237,7 +240,7 @@ void bury_all() {
 
 TEST(IoctlFuzz, givenProcessesThatMisuseTheDeviceWhenTheyAreGoneThenItIsAsBefore) {
   using clock = std::chrono::steady_clock;
-  const auto end = clock::now() + std::chrono::seconds(number("OPENNRT_FUZZ_SECONDS", 20));
+  const auto end = clock::now() + std::chrono::seconds(number("OPENNRT_FUZZ_SECONDS", 40));
   std::uint64_t seed = number("OPENNRT_FUZZ_SEED", 1);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what the misusers leave behind is ours to wait for
   expect_healthy();
@@ -267,9 +270,11 @@ TEST(IoctlFuzz, givenProcessesThatMisuseTheDeviceWhenTheyAreGoneThenItIsAsBefore
   // The ends of connections are noticed one after the other.
   for (int i = 0; i < 10000 && machine_descriptors() > descriptors; ++i) ::usleep(1000);
   EXPECT_LE(machine_descriptors(), descriptors);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which keep what was freed
   if (warm != 0) {
-    EXPECT_LT(machine_kilobytes(), warm + 512 * 1024) << "kilobytes, after " << rounds << " rounds";
+    EXPECT_LT(machine_kilobytes(), warm + kMayGrowKilobytes) << "kilobytes, after " << rounds << " rounds";
   }
+#endif
   std::printf("%u rounds, machine: %llu KiB, %llu descriptors\n", rounds,
               static_cast<unsigned long long>(machine_kilobytes()),
               static_cast<unsigned long long>(machine_descriptors()));

@@ -4,6 +4,9 @@
 // (issue "/dev/neuron", Must show 2).
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/process/ioctl_client.h"
 
 namespace opennrt::test {
@@ -104,16 +107,16 @@ TEST_F(IoctlCore, givenSemaphoresAndEventsWhenSetThenTheyReadBack) {
   EXPECT_EQ(semaphore(abi::kSemaphoreWrite, 0, 5, 0), 0);
   EXPECT_EQ(semaphore(abi::kSemaphoreRead, 4, 0, 0), -E2BIG) << "no such core";
   EXPECT_EQ(semaphore(abi::kSemaphoreWrite, ~0u, 0, 0), -E2BIG);
-  EXPECT_LT(semaphore(abi::kSemaphoreRead, 0, 4096, 0), 0) << "no such semaphore";
-  EXPECT_LT(semaphore(abi::kSemaphoreIncrement, 0, ~0u, 1), 0);
+  EXPECT_EQ(semaphore(abi::kSemaphoreRead, 0, 4096, 0), -EINVAL) << "no such semaphore";
+  EXPECT_EQ(semaphore(abi::kSemaphoreIncrement, 0, ~0u, 1), -EINVAL);
   abi::Event event{1, 9, 1};
   EXPECT_EQ(node.ask(abi::kEventSet, event), 0);
   event.value = 0;
   EXPECT_EQ(node.ask(abi::kEventGet, event), 0);
   EXPECT_EQ(event.value, 1u);
   EXPECT_EQ(node.ask(abi::kEventSet, abi::Event{1, 9, 0}), 0);
-  EXPECT_LT(node.ask(abi::kEventGet, abi::Event{0, 4096, 0}), 0);
-  EXPECT_LT(node.ask(abi::kEventSet, abi::Event{77, 0, 1}), 0);
+  EXPECT_EQ(node.ask(abi::kEventGet, abi::Event{0, 4096, 0}), -EINVAL);
+  EXPECT_EQ(node.ask(abi::kEventSet, abi::Event{77, 0, 1}), -EINVAL);
 }
 
 TEST_F(IoctlCore, givenNotificationQueuesWhenInitialisedThenTheyCanBeMapped) {
@@ -135,10 +138,11 @@ TEST_F(IoctlCore, givenNotificationQueuesWhenInitialisedThenTheyCanBeMapped) {
   EXPECT_EQ(node.ask(abi::kNotificationsInitV2, second), -ENOSYS) << "not on Inf1";
   third.nq_dev_type = 7;
   EXPECT_EQ(node.ask(abi::kNotificationsInitWithReallocV2, third), -ENOSYS);
-  EXPECT_LT(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{99, 1, 0, 4096, 0}), 0);
-  EXPECT_LT(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{0, 99, 0, 4096, 0}), 0);
-  EXPECT_LT(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{0, 1, 99, 4096, 0}), 0);
-  EXPECT_LT(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{1, 1, 0, 0, 0}), 0);
+  EXPECT_EQ(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{99, 1, 0, 4096, 0}), -EINVAL);
+  EXPECT_EQ(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{0, 99, 0, 4096, 0}), -EINVAL);
+  EXPECT_EQ(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{0, 1, 99, 4096, 0}), -EINVAL);
+  EXPECT_EQ(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{1, 1, 0, 4097, 0}), -EINVAL);
+  EXPECT_EQ(node.ask(abi::kNotificationsInitV1, abi::NotificationsInitV1{1, 1, 0, 0, 0}), -ENOMEM) << "of nothing";
   EXPECT_EQ(node.ask(abi::kNotificationsQueueInfo, abi::NotificationsQueueInfo{}), -EPERM);
 }
 
@@ -191,6 +195,30 @@ TEST_F(IoctlCore, givenAResetWhenAskedForThenItIsDoneWhenWaitedFor) {
   EXPECT_EQ(result, 1);
 }
 
+TEST_F(IoctlCore, givenResetsOfTheWholeDeviceWhenAnotherThreadCopiesThenEachCopyIsBeforeOrAfterOne) {
+  const std::uint64_t memory = node.allocate(4096, false);
+  std::atomic<bool> stop = false;
+  std::atomic<int> copies = 0, error = 0;
+  std::thread copier([&] {
+    while (!stop && error == 0) {
+      error = node.write(memory, {1, 2, 3, 4});
+      ++copies;
+    }
+  });
+  for (int i = 0; i < 50; ++i) {
+    abi::DeviceReset reset{abi::kNcMapDevice, 0};
+    EXPECT_EQ(node.ask(abi::kNcReset, reset), 0);
+    abi::DeviceReady ready{reset.request_id, -1};
+    EXPECT_EQ(node.ask(abi::kNcResetReady, ready), 0);
+    EXPECT_EQ(ready.result, 0);
+    for (const int before = copies; copies == before && error == 0;) std::this_thread::yield();
+  }
+  stop = true;
+  copier.join();
+  EXPECT_EQ(error, 0);
+  EXPECT_EQ(node.release(memory), 0);
+}
+
 TEST_F(IoctlCore, givenADatastoreWhenAcquiredThenAnotherProcessReadsIt) {
   abi::NeuronDsInfo own{};
   EXPECT_EQ(node.ask(abi::kAcquireNeuronDs, own), 0);
@@ -210,7 +238,7 @@ TEST_F(IoctlCore, givenADatastoreWhenAcquiredThenAnotherProcessReadsIt) {
             }),
             0);
   abi::NeuronDsInfo nobody{1, 0, 0, 0, 0};
-  EXPECT_LT(node.ask(abi::kAcquireNeuronDs, nobody), 0);
+  EXPECT_EQ(node.ask(abi::kAcquireNeuronDs, nobody), -ENOENT);
   ::munmap(map, own.size);
   EXPECT_EQ(node.ask(abi::kReleaseNeuronDs, own), 0);
 }

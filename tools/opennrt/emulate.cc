@@ -95,11 +95,41 @@ void forward(int signal) {
   errno = saved;
 }
 
+/// Signals that end us are the command's; those from a terminal it gets anyway. All signals are held back until `release`:
+/// none is lost before there is a command, and the machine's threads get none.
+class Signals {
+ public:
+  Signals() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &mask_);
+    struct sigaction action {};
+    action.sa_handler = forward;
+    action.sa_flags = SA_RESTART;
+    for (std::size_t i = 0; i < kForwarded.size(); ++i) ::sigaction(kForwarded[i], &action, &before_[i]);
+  }
+  ~Signals() { restore(); }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  void release() const { ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr); }
+  /// As they were: for the command, and for us when it has ended.
+  void restore() const {
+    for (std::size_t i = 0; i < kForwarded.size(); ++i) ::sigaction(kForwarded[i], &before_[i], nullptr);
+    release();
+  }
+
+ private:
+  static constexpr std::array kForwarded{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  sigset_t mask_{};
+  std::array<struct sigaction, kForwarded.size()> before_{};
+};
+
 /// The command, as a process; it comes before any thread of ours does.
 class Command {
  public:
   static Result<Command> start(const std::vector<std::string>& words, const std::string& library,
-                               const std::string& machine) {
+                               const std::string& machine, const Signals& signals) {
     std::array<int, 2> failure{};
     if (::pipe2(failure.data(), O_CLOEXEC) != 0) return make_error(ErrorCode::kResource, "pipe: {}", errno_text(errno));
     std::vector<char*> arguments;
@@ -113,6 +143,7 @@ class Command {
 #if defined(__SANITIZE_ADDRESS__)
       prepend("ASAN_OPTIONS", "verify_asan_link_order=0", ':');  // the preload library comes before the sanitizer's
 #endif
+      signals.restore();
       ::execvp(arguments[0], arguments.data());
       const int error = errno;
       [[maybe_unused]] const ssize_t written = ::write(failure[1], &error, sizeof(error));
@@ -149,31 +180,10 @@ class Command {
   int error_ = 0;
 };
 
-/// Signals that end us are the command's; those from a terminal it gets anyway.
-void forward_signals() {
-  struct sigaction action {};
-  action.sa_handler = forward;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::sigaction(signal, &action, nullptr);
-}
-
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &old_);
-  }
-  ~BlockedSignals() { ::pthread_sigmask(SIG_SETMASK, &old_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t old_{};
-};
-
-int run_command(const EmulateOptions& options, const Command& command) {
+int run_command(const EmulateOptions& options, const Command& command, const Signals& signals) {
+  signals.release();
   const int exit_status = command.wait();
+  signals.restore();  // whom it has left behind we wait for, but may be told not to
   if (command.error() != 0)
     fmt::print(stderr, "opennrt: error: {}: {}\n", options.command.front(), errno_text(command.error()));
   return exit_status;
@@ -193,21 +203,19 @@ Result<int> emulate(const EmulateOptions& options) {
   auto config = driver::Config::read(*host.table());
   if (!config) return tl::unexpected<Error>(config.error());
 
+  const Signals signals;
   auto listener = emulator::Listener::open(config->runtime_dir, options.machine);
   if (!listener && listener.error().code == ErrorCode::kState) {  // another command's machine: this one joins it
     auto path = emulator::Listener::path_of(config->runtime_dir, options.machine);
     if (!path) return tl::unexpected<Error>(path.error());
-    auto command = Command::start(options.command, library, *path);
+    auto command = Command::start(options.command, library, *path, signals);
     if (!command) return tl::unexpected<Error>(command.error());
-    forward_signals();
-    return run_command(options, *command);
+    return run_command(options, *command, signals);
   }
   if (!listener) return tl::unexpected<Error>(listener.error());
 
-  auto command = Command::start(options.command, library, listener->path());
+  auto command = Command::start(options.command, library, listener->path(), signals);
   if (!command) return tl::unexpected<Error>(command.error());
-  forward_signals();
-  std::optional<BlockedSignals> blocked(std::in_place);  // for the machine's threads: signals are the command's affair
   auto machine = emulator::Machine::make(host.table(), std::move(*config), std::move(*version));
   if (!machine) {
     ::kill(command_pid, SIGTERM);
@@ -215,8 +223,7 @@ Result<int> emulate(const EmulateOptions& options) {
     return tl::unexpected<Error>(machine.error());
   }
   emulator::Server server(**machine, listener->socket());
-  blocked.reset();
-  const int exit_status = run_command(options, *command);
+  const int exit_status = run_command(options, *command, signals);
   server.wait_until_idle();
   return exit_status;
 }

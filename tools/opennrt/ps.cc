@@ -181,7 +181,7 @@ Status add_devices(const std::vector<std::uint32_t>& numbers, std::vector<Proces
     for (std::uint32_t core = 0; core < inf1::kCoresPerDevice; ++core) {
       opennrt_core_holder_t holder{};
       const std::uint32_t of_machine = number * inf1::kCoresPerDevice + core;
-      if (const int error = backend.core_holder(of_machine, holder); error != 0) return failed(number, error);
+      if (const int error = backend.core_holder(of_machine, holder, true); error != 0) return failed(number, error);
       machine.add(of_machine, holder);
     }
   }

@@ -16,8 +16,9 @@ namespace opennrt::emulator {
 /// Machine-wide core numbers. Thread-safe.
 class CoreMarks {
  public:
-  /// The driver's search, with its peculiarity that a free core right behind a busy one is no start of a run. 0 and the cores in
-  /// `taken`; -EBUSY and the longest run that it met in `longest`; -EINVAL: no such range. Nothing asks whether the cores exist.
+  /// The driver's search, with its peculiarity that a free core right behind a busy one is no start of a run. 0 and the
+  /// cores in `taken`; -EBUSY and the longest run that it met in `longest`; -EINVAL: no such range. Nothing asks
+  /// whether the cores exist.
   int mark(pid_t pid, std::uint32_t count, std::uint32_t first, std::uint32_t last, opennrt_core_map_t& taken,
            std::uint32_t& longest);
   /// Those of `cores` that the process has; how many they were.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The host memory of an emulated machine: one memfd that every client maps, too. What the driver would allocate from the
-// kernel is a range of it.
+// The host memory of an emulated machine: one memfd that every client maps, too. What the driver would allocate from
+// the kernel is a range of it.
 #pragma once
 
 #include <cstddef>

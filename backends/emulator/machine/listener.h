@@ -12,8 +12,8 @@ namespace opennrt::emulator {
 /// The socket, from bind to the end of the object, which removes its path.
 class Listener {
  public:
-  /// In the runtime folder (runtime_dir of backends/sim/core_locks.h). `name` empty: in a folder of its own; else in that of this
-  /// name. kState: a machine of that name lives. kInvalidArgument: a name or folder that cannot be used.
+  /// In the runtime folder (runtime_dir of backends/sim/core_locks.h). `name` empty: in a folder of its own; else in
+  /// that of this name. kState: a machine of that name lives. kInvalidArgument: a name or folder that cannot be used.
   static Result<Listener> open(const std::string& runtime_dir, const std::string& name);
   /// Where a machine of that name listens, or would.
   static Result<std::string> path_of(const std::string& runtime_dir, const std::string& name);

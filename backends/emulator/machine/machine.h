@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An emulated machine: simulated devices as the kernel driver would serve them to many processes at once. It knows files and
-// processes, not sockets (server.h).
+// An emulated machine: simulated devices as the kernel driver would serve them to many processes at once. It knows
+// files and processes, not sockets (server.h).
 #pragma once
 
 #include <opennrt/backend.h>
@@ -65,7 +65,8 @@ class Machine {
   /// Its last descriptor is gone.
   void close_file(std::uint64_t number);
 
-  /// Carries out one request of a process; the reply's error is 0 or a negative errno. `process` must have been entered.
+  /// Carries out one request of a process; the reply's error is 0 or a negative errno. `process` must have been
+  /// entered.
   Reply serve(Process& process, const Request& request, Window window);
   /// True: before this request the dead must be buried.
   static bool looks_at_others(Op op);

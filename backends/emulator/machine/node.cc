@@ -160,7 +160,8 @@ void Node::drop(pid_t pid, const Allocation& allocation) {
 
 int Node::mem_alloc(pid_t pid, const Wish& wish, opennrt_mem_t& handle, Allocation& allocation) {
   handle = 0;
-  // mc_alloc_internal: sizes are whole pages, channel and core are looked at for host memory, too, host memory is not aligned.
+  // mc_alloc_internal: sizes are whole pages, channel and core are looked at for host memory, too, host memory is not
+  // aligned.
   if (wish.bytes > INT64_MAX || wish.channel >= inf1::kDramChannels || wish.region >= inf1::kDramRegions ||
       wish.core >= kCores || (wish.host && wish.alignment != 0))
     return -EINVAL;
@@ -224,8 +225,8 @@ std::optional<std::pair<opennrt_mem_t, Allocation>> Node::find_address(std::uint
 }
 
 int Node::map(pid_t pid, std::uint64_t offset, std::uint64_t bytes, std::uint64_t& arena_offset, bool& writable) const {
-  // What is no allocation of just this size may only be mapped with CAP_SYS_RAWIO (neuron_mmap.c, nmmap_dm_root), and what
-  // would be mapped then is BAR 4, which this device does not show to processes.
+  // What is no allocation of just this size may only be mapped with CAP_SYS_RAWIO (neuron_mmap.c, nmmap_dm_root), and
+  // what would be mapped then is BAR 4, which this device does not show to processes.
   const auto found = find_address(offset);
   if (!found || found->second.bytes != bytes) return -EPERM;
   const Allocation& allocation = found->second;
@@ -258,6 +259,7 @@ int Node::queue_init(pid_t pid, const opennrt_queue_init_t& init, opennrt_mem_t 
 int Node::nq_init(pid_t pid, std::uint32_t core, std::uint32_t type, std::uint32_t engine, std::uint32_t bytes,
                   bool reallocate, opennrt_mem_t& handle, Allocation& allocation) {
   if (type > OPENNRT_NQ_ERROR) return -EINVAL;
+  if (bytes == 0) return -ENOMEM;  // a power of two to the driver, but of nothing there is no memory (nnq_init)
   const auto kind = static_cast<opennrt_nq_type_t>(type);
   opennrt_nq_t queue{};
   if (reallocate && device_.nq_init(core, kind, engine, bytes, queue) == 0) {
@@ -345,7 +347,8 @@ int Node::ds_acquire(pid_t pid, pid_t owner, Allocation& allocation) {
     return 0;
   }
   if (owner != 0) return -ENOENT;
-  // Of the free ones the one that was given back first, so that a monitor can still read the counters of others for a while.
+  // Of the free ones the one that was given back first, so that a monitor can still read the counters of others for a
+  // while.
   Datastore* store = nullptr;
   for (Datastore& candidate : datastores_) {
     if (candidate.pid == 0 && (store == nullptr || candidate.cleared < store->cleared)) store = &candidate;

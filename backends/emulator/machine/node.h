@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One /dev/neuron<N>: what the kernel driver keeps about the processes of a device around the device itself
-// (backends/sim/device.h): who has opened it, whose is which memory, queue, datastore, reset. Functions return 0 or a negative
-// errno; `pid` is the process that asks.
+// (backends/sim/device.h): who has opened it, whose is which memory, queue, datastore, reset. Functions return 0 or a
+// negative errno; `pid` is the process that asks.
 #pragma once
 
 #include <opennrt/backend.h>

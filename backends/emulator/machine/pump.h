@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time for programs that do not know that their device is simulated: they poll, and the machine runs by itself whenever one of
-// them has given it something to do.
+// Time for programs that do not know that their device is simulated: they poll, and the machine runs by itself whenever
+// one of them has given it something to do.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,8 @@ class Pump {
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
 
-  /// Something may happen on the core: the machine runs until nothing can happen any more. The device must outlive this object.
+  /// Something may happen on the core: the machine runs until nothing can happen any more. The device must outlive this
+  /// object.
   void kick(driver::Device& device, std::uint32_t core);
 
  private:

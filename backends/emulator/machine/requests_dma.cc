@@ -80,8 +80,8 @@ int serve_dma(Exchange& exchange) {
     }
     case Op::kQueueInit:
       return init(exchange);
-    case Op::kQueueRelease:
-      return exchange.chip().queue_release(exchange.word(0), exchange.word(1));
+    case Op::kQueueRelease:  // on this generation the driver has nothing to do, and looks at nothing (neuron_ring.c)
+      return 0;
     case Op::kQueueStart:
       return start(exchange);
     case Op::kQueueAck:  // the driver counts for itself what was acknowledged, and never looks at it on this generation

@@ -18,8 +18,8 @@ namespace pv = neuron::paravirtual;
 /// - kFirst: the original numbers.
 /// - kAligned: runtime version 3 asks for aligned allocations (aws-neuron-driver v1/neuron_dhal_v1.c).
 /// - kReset: what runtime versions 4 (driver 2.7) to 7 ask for there: reset of a core, queues that can be reallocated.
-/// - kTyped: what DRIVER_INFO describes by its feature bits (share/neuron_driver_shared.h): asynchronous copies, batches of
-///   queues, large core maps, allocations with a category; and what was numbered after it.
+/// - kTyped: what DRIVER_INFO describes by its feature bits (share/neuron_driver_shared.h): asynchronous copies,
+///   batches of queues, large core maps, allocations with a category; and what was numbered after it.
 /// - k64: sizes and offsets of 64 bits, pods: in 2.24.7.0 by its source.
 enum Since : std::uint8_t { kFirst = 0, kAligned = 3, kReset = 7, kTyped = 17, k64 = 22 };
 
@@ -34,8 +34,9 @@ struct Row {
   int (*serve)(Call&);
 };
 
-// In the driver's order (ncdev_ioctl, then ncdev_misc_ioctl): two requests can have the same number. Of a family that is
-// matched by number, an older driver knew the members by their whole value: those rows come first, with their release.
+// In the driver's order (ncdev_ioctl, then ncdev_misc_ioctl): two requests can have the same number. Of a family that
+// is matched by number, an older driver knew the members by their whole value: those rows come first, with their
+// release.
 constexpr Row kRows[] = {
     {abi::kDeviceReset, kExact, kDevice, kFirst, device_reset},
     {abi::kDeviceReady, kExact, kDevice, kFirst, device_ready},

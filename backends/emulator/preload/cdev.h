@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The driver's ioctl in user space: decodes a request as neuron_cdev.c does, copies from and to the caller's memory, and
-// asks the machine. What differs on purpose from driver 2.24.7.0: where that answers a failed copy with the number of
-// bytes that are left, and a bad handle of MEM_GET_EXTENDED_INFO with +EINVAL, both of which ioctl(2) hands out as a
+// The driver's ioctl in user space: decodes a request as neuron_cdev.c does, copies from and to the caller's memory,
+// and asks the machine. What differs on purpose from driver 2.24.7.0: where that answers a failed copy with the number
+// of bytes that are left, and a bad handle of MEM_GET_EXTENDED_INFO with +EINVAL, both of which ioctl(2) hands out as a
 // success, the answer here is EFAULT and EINVAL, as of driver 2.29 (Neuron SDK, release-notes/components/runtime.rst).
 // And sums that wrap around in 2.24.7.0 (offset + size) are refused.
 #pragma once

@@ -40,8 +40,8 @@ int buffer_copy(Call& call, std::uint64_t handle, std::uint64_t buffer, std::uin
   return copy_to_user(buffer, call.session.window(), bytes);
 }
 
-/// Asynchronous transfers under way, two for each device: what ASYNC_WAIT may wait for. The transfer itself is over when
-/// the request that started it returns.
+/// Asynchronous transfers under way, two for each device: what ASYNC_WAIT may wait for. The transfer itself is over
+/// when the request that started it returns.
 constinit std::atomic<std::uint8_t> in_use[64];
 
 std::uint8_t bit(abi::CopyHandle handle) {
@@ -83,7 +83,8 @@ int async(Call& call) {
   return call.put(arg);
 }
 
-/// Where instructions go: the cores' part of the address map (v1/neuron_dhal_v1.c ncdev_mem_regions_v1, v1/address_map.h).
+/// Where instructions go: the cores' part of the address map (v1/neuron_dhal_v1.c ncdev_mem_regions_v1,
+/// v1/address_map.h).
 bool programmable(const Call& call, std::uint64_t address, std::uint64_t bytes) {
   constexpr std::uint64_t kPerCore = 64 << 20;
   const std::uint64_t size = kPerCore * call.machine.cores_per_device;

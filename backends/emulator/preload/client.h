@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The client's end of protocol.h. A thread that makes requests has a channel of its own, opened at the first one, closed
-// at the thread's end; a child after fork opens new ones. A request in a signal handler that interrupted another one of
-// the same thread gets a channel for itself. Nothing here allocates from the heap, throws, or is a cancellation point.
+// The client's end of protocol.h. A thread that makes requests has a channel of its own, opened at the first one,
+// closed at the thread's end; a child after fork opens new ones. A request in a signal handler that interrupted another
+// one of the same thread gets a channel for itself. Nothing here allocates from the heap, throws, or is a cancellation
+// point.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +17,8 @@ namespace opennrt::emulator {
 
 /// Where the machine is: the path of its socket. Before anything else.
 void use_machine(const char* path);
-/// Connects to the machine's socket. `abstract` (may be empty): bytes of the abstract name to bind to before. A descriptor
-/// or a negative errno; ENODEV: there is no machine (any more).
+/// Connects to the machine's socket. `abstract` (may be empty): bytes of the abstract name to bind to before. A
+/// descriptor or a negative errno; ENODEV: there is no machine (any more).
 int connect_machine(const char* abstract_name, std::size_t abstract_bytes, bool close_on_exec);
 /// Moves a descriptor of the library's out of the way of programs that count theirs (shells). The new number.
 int move_away(int fd);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// copy_from_user and copy_to_user for a library that lives in the user's process: an address that the process cannot read
-// or write is an EFAULT, never a crash.
+// copy_from_user and copy_to_user for a library that lives in the user's process: an address that the process cannot
+// read or write is an EFAULT, never a crash.
 #pragma once
 
 #include <cstddef>

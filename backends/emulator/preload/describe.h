@@ -78,8 +78,8 @@ struct Leaf {
   std::uint64_t address = 0;  ///< in this process; 0: the pointer to it could not be followed
 };
 
-/// The fields of `argument`, with pointers followed and counts looked up at this moment. Memory that is not there gives leaves
-/// with address 0.
+/// The fields of `argument`, with pointers followed and counts looked up at this moment. Memory that is not there gives
+/// leaves with address 0.
 std::vector<Leaf> leaves(const RequestDescription& description, const void* argument);
 
 /// A number of a leaf; false: the memory is not there.

@@ -17,8 +17,8 @@ std::unique_ptr<Provider> make_emulated_machine(const char* socket_path);
 struct OpenedFile {
   int device = -1;  ///< -1: the descriptor is none of ours
   std::uint64_t number = 0;
-  /// Opened with O_WRONLY: the driver's "free access", which serves the requests that need no device. It is bit 0 of the
-  /// number, so that every process that holds the descriptor knows it.
+  /// Opened with O_WRONLY: the driver's "free access", which serves the requests that need no device. It is bit 0 of
+  /// the number, so that every process that holds the descriptor knows it.
   bool free_access() const { return (number & 1) != 0; }
 };
 OpenedFile opened_file(int fd);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Listings: /dev and a few folders of /sys show our entries besides the file system's, folders of the driver's show only
-// ours. A listing of such a folder is taken when it is opened. nftw(3) and fts(3) read folders inside the C library and do
-// not see ours.
+// Listings: /dev and a few folders of /sys show our entries besides the file system's, folders of the driver's show
+// only ours. A listing of such a folder is taken when it is opened. nftw(3) and fts(3) read folders inside the C
+// library and do not see ours.
 #include <dirent.h>
 #include <glob.h>
 #include <algorithm>

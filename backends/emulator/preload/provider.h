@@ -18,7 +18,8 @@ class Provider {
  public:
   virtual ~Provider() = default;
 
-  /// Opens /dev/neuron<device>; `flags` as open(2) has them. A file descriptor that fork, dup, exec and exit treat as any.
+  /// Opens /dev/neuron<device>; `flags` as open(2) has them. A file descriptor that fork, dup, exec and exit treat as
+  /// any.
   virtual int open(int device, int flags) = 0;
   /// Which device a descriptor was opened for, whoever opened, duplicated or inherited it; -1: none of ours. Cheap.
   virtual int device_of(int fd) = 0;
@@ -34,7 +35,8 @@ class Provider {
   /// /sys/devices/virtual/neuron_device/…, /proc/devices' line is not among them), or nothing if there is none. May
   /// depend on the moment (counters).
   virtual std::optional<std::string> file(const std::string& path) = 0;
-  /// Names in a folder of such files or of device nodes ("/dev": "neuron0" …), or nothing if the provider has none there.
+  /// Names in a folder of such files or of device nodes ("/dev": "neuron0" …), or nothing if the provider has none
+  /// there.
   virtual std::optional<std::vector<std::string>> folder(const std::string& path) = 0;
 };
 

@@ -153,8 +153,8 @@ class Recorder final : public Provider {
   }
 
  private:
-  /// Runs a piece of recording: alone, in a process that is known, without touching errno. What runs out of memory is not
-  /// recorded; the program goes on.
+  /// Runs a piece of recording: alone, in a process that is known, without touching errno. What runs out of memory is
+  /// not recorded; the program goes on.
   template <typename Piece>
   void recorded(const Piece& piece) {
     const KeepErrno keep;

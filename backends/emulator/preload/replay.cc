@@ -29,7 +29,8 @@
 namespace opennrt::emulator {
 namespace {
 
-/// A descriptor of a replayed device is a memory file of this name and the device's number: any process that has it knows it.
+/// A descriptor of a replayed device is a memory file of this name and the device's number: any process that has it
+/// knows it.
 constexpr char kFilePrefix[] = "opennrt-replay-neuron";
 constexpr char kVersionFile[] = "/sys/module/neuron/version";
 

@@ -32,9 +32,10 @@ class Script {
   using Fits = std::function<bool(const Step&)>;
   using Deliver = std::function<void(const Event& memory)>;
 
-  /// The step that a thread of this process takes now, or null: `fits` says which one the program's call may be; a thread that
-  /// is new takes the part of the first recorded one whose beginning fits. Polls may be made more or less often than
-  /// they were. Memory that the device had written before the next step of the process was taken is delivered by `taken`.
+  /// The step that a thread of this process takes now, or null: `fits` says which one the program's call may be; a
+  /// thread that is new takes the part of the first recorded one whose beginning fits. Polls may be made more or less
+  /// often than they were. Memory that the device had written before the next step of the process was taken is
+  /// delivered by `taken`.
   const Step* next(long thread, const Fits& fits);
   /// After the step has been answered.
   void taken(const Step& step, const Deliver& deliver);

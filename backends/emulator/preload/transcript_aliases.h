@@ -26,8 +26,8 @@ class Aliases {
     Origin origin = Origin::kMemory;
   };
 
-  /// The alias of a number, made if there is none; a number within known bytes is shown as "pa1+0x40". `fresh` describes
-  /// what to note if it is made.
+  /// The alias of a number, made if there is none; a number within known bytes is shown as "pa1+0x40". `fresh`
+  /// describes what to note if it is made.
   std::string of(Kind kind, int device, std::uint64_t value, Known fresh);
   std::string of(Kind kind, int device, std::uint64_t value) { return of(kind, device, value, Known()); }
   /// What is known about a number (within the bytes of an alias, too); null: nothing.

@@ -253,7 +253,7 @@ typedef struct opennrt_backend_api {
 
   /* ---- notifications ---- */
   /** Creates (or finds) a queue in host memory. `engine`: 0..3; 0 for OPENNRT_NQ_ERROR and OPENNRT_NQ_EVENT. `bytes`: a power of two;
-     *  a queue that is there keeps its size. After a reset of its core a queue starts again, empty, in the same memory. */
+     *  one that is there keeps its size. After a reset of its core it starts again, empty, with nq_init, maybe elsewhere: take `*queue`. */
   int (*nq_init)(opennrt_device_t* device, uint32_t core, opennrt_nq_type_t type, uint32_t engine, uint32_t bytes,
                  opennrt_nq_t* queue);
   int (*nq_destroy)(opennrt_device_t* device, uint32_t core, opennrt_nq_type_t type, uint32_t engine);

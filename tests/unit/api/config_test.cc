@@ -92,6 +92,8 @@ TEST(Config, givenModelVariablesWhenParsedThenDefaultsAndLimitsHold) {
             2'147'483'647'000'000'000u);
   EXPECT_TRUE(ModelConfiguration::parse({{"NEURON_RT_VALIDATE_HASH", "TRUE"}})->validate_hash);
   EXPECT_FALSE(ModelConfiguration::parse({{"NEURON_RT_VALIDATE_HASH", "yes"}}));
+  EXPECT_TRUE(Configuration::parse({{"NEURON_RT_RESET_CORES", "0"}}));
+  EXPECT_FALSE(Configuration::parse({{"NEURON_RT_RESET_CORES", "never"}}));
   EXPECT_EQ(ModelConfiguration::parse({})->dump_inputs_on, 0u);
   EXPECT_EQ(ModelConfiguration::parse({{"NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "1006"}})->dump_inputs_on, 1006u);
   EXPECT_EQ(refuse({{"NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "-1"}}),

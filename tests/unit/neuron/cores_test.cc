@@ -82,6 +82,21 @@ TEST_F(Cores, givenCoresThatAreNotThereWhenReservedThenTheyAreRefused) {
   EXPECT_EQ(backend.cores_reserve(0, 0, 7, taken, available), -EINVAL);
 }
 
+TEST_F(Cores, givenNoResetIsWantedWhenReservedThenTheCoresAreLeftAsTheyWere) {
+  host.variables["NEURON_RT_RESET_CORES"] = "0";
+  Backend backend(host.get(), driver);
+  ASSERT_EQ(backend.cores_reserve(2, 0, 1, taken, available), 0);
+  EXPECT_FALSE(driver.asked(abi::kNcReset));
+  EXPECT_FALSE(driver.asked(abi::kSemaphoreWrite));
+  EXPECT_EQ((driver.locks[{"/dev/neuron0", 1}].readers), 1u) << "signed all the same";
+  // One that is asked for later is another matter.
+  Device* device = nullptr;
+  ASSERT_EQ(backend.device_open(0, device), 0);
+  std::uint32_t request = 0;
+  EXPECT_EQ(device->reset_start(1, request), 0);
+  EXPECT_TRUE(driver.asked(abi::kNcReset));
+}
+
 TEST_F(Cores, givenAResetThatFailsWhenReservedThenTheCoresAreGivenBack) {
   driver.reset_result = 1;
   Backend backend(host.get(), driver);
