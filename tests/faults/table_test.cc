@@ -166,12 +166,16 @@ void expect_as_documented(const Row& row) {
   EXPECT_TRUE(std::any_of(cell.reported.strikes.begin(), cell.reported.strikes.end(), [&](const auto& strike) {
     return strike.rule.kind == &kind;
   })) << "it has not struck";
-  if (!has(kOfTheDevice, kind.name)) EXPECT_TRUE(cell.neighbour_right);
+  if (!has(kOfTheDevice, kind.name)) {
+    EXPECT_TRUE(cell.neighbour_right);
+  }
   const bool helped = has(kNeedReset, kind.name);  // by a hang, which has statuses of its own
   for (const std::string& status : cell.statuses)
     EXPECT_TRUE(documents(kind, status) || (helped && status == "NRT_TIMEOUT")) << status;
   EXPECT_LE(rank(cell.recovery), std::max(rank(std::string(kind.recovery)), helped ? 1 : 0)) << cell.recovery;
-  if (!cell.statuses.empty()) EXPECT_THAT(cell.run.err, ::testing::HasSubstr("ERROR"));
+  if (!cell.statuses.empty()) {
+    EXPECT_THAT(cell.run.err, ::testing::HasSubstr("ERROR"));
+  }
   for (const auto& alive : cell.reported.closed) EXPECT_TRUE(alive.none());
 }
 

@@ -152,7 +152,7 @@ TEST_F(Emulate, givenADriverVersionThenItIsPresented) {
             "cat: /sys/module/neuron/version: No such file or directory\n"
             "cat: /dev/neuron0: No such file or directory\n");
 
-  const Outcome old = run({"--driver", "1.5"}, "OPENNRT_BACKEND=neuron " + tool + " run /dev/null");
+  const Outcome old = run({"--driver", "1.5"}, "OPENNRT_BACKEND=neuron " + tool + " run /etc/passwd");
   EXPECT_EQ(old.exit, 1);
   EXPECT_NE(old.err.find("This runtime requires Neuron Driver version 2.0 or greater. Please upgrade aws-neuron-dkms "
                          "package."),
@@ -201,7 +201,6 @@ TEST_F(Emulate, givenAMachineWithANameThenCommandsShareItUntilTheLastHasLeft) {
 
   first.finish_input();
   EXPECT_EQ(first.line(), "there");
-  EXPECT_EQ(first.line(), "") << "the command has ended, but its machine has another guest";
   second.finish_input();
   EXPECT_EQ(second.line(), "there");
   EXPECT_EQ(second.wait(), 0);
@@ -216,11 +215,10 @@ TEST_F(Emulate, givenAMachineWithANameThenCommandsShareItUntilTheLastHasLeft) {
 }
 
 TEST_F(Emulate, givenACommandThatLeavesSomebodyBehindWhenASignalComesThenTheMachineEnds) {
-  const std::string pid_file = (folder / "pid").string();
-  Running left(shell({}, "(exec 3< /dev/neuron0; exec sleep 1000) > /dev/null & echo $! > " + pid_file +
-                             "; until ls -l /proc/$!/fd/3 > /dev/null 2>&1; do :; done; echo gone"));
+  const std::string pid_file = (folder / "pid").string(), here = (folder / "here").string();
+  Running left(shell({}, "(exec 3< /dev/neuron0; echo here > " + here + "; exec sleep 1000) > /dev/null & echo $! > " +
+                             pid_file + "; until [ -s " + here + " ]; do :; done; echo gone"));
   EXPECT_EQ(left.line(), "gone");
-  EXPECT_EQ(left.line(), "") << "end of its output: the command has ended";
   // Told before it knows that the command has ended, it would only pass the signal on.
   int status = 0;
   while (::waitpid(left.pid(), &status, WNOHANG) == 0) {

@@ -28,7 +28,7 @@ Result<DriverVersion> DriverVersion::parse(const std::string& text) {
     at = rest;
     if (at == end) break;
   }
-  if (at != end || parts.size() < 2)
+  if (at != end || parts.size() < 2 || text.ends_with('.'))
     return make_error(ErrorCode::kInvalidArgument,
                       "driver version is '{}', expected 'none' or up to four numbers such as 2.24 or 2.24.7.0", text);
   version.text = text;
