@@ -73,13 +73,13 @@ TEST_P(ChipParity, givenTheSamePlanOnSimAndOnEmulatedDeviceThenTheApplicationSee
 }
 
 TEST(ChipOnEmulatedDevice, givenASilentFirmwareWhenACoreNeedsAResetThenItIsAsOnSimButForTheResetsOfOpening) {
-  // Whoever takes cores from the kernel driver resets them first: four requests to the firmware before the first inference.
+  // Who takes all cores of a device from the kernel driver resets it first: a request to the firmware before the first inference.
   const auto plan = [](const char* nth) {
     return std::string(R"({"fault": "engine_hang", "where": {"core": 1}},
                           {"fault": "firmware_silent", "when": {"nth": )") +
            nth + R"(}, "detail": {"requests": 1}})";
   };
-  const Outcome sim = run("sim", plan("1")), emulated = run("neuron", plan("5"));
+  const Outcome sim = run("sim", plan("1")), emulated = run("neuron", plan("2"));
   EXPECT_EQ(sim.out.substr(0, sim.out.find("loaded")),
             "opened: 5 not right, neighbour 0 right\nagain: 101 not right, neighbour 0 right\n");
   EXPECT_NE(sim.out.find("opened anew: 0 right, neighbour 0 right"), std::string::npos);
