@@ -28,7 +28,7 @@ namespace opennrt::emulator {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr char kMachineVariable[] = "OPENNRT_EMULATED_MACHINE";  ///< path of the machine's socket
-inline constexpr char kFileNamePrefix[] = "opennrt-neuron-";           ///< of the abstract name, after its 0
+inline constexpr char kFileNamePrefix[] = "opennrt-neuron-";            ///< of the abstract name, after its 0
 
 enum class Hello : std::uint32_t { kFile = 1, kChannel = 2 };
 
@@ -48,17 +48,17 @@ struct ChannelHello {
 /// the window. `file`: number of the opened file, 0 for requests about the machine. Result: 0 or a negative errno.
 enum class Op : std::uint32_t {
   // The machine (no file).
-  kMachine = 1,   ///< v: devices present, cores per device, driver major, minor, compatible min, max, visible-device
-                  ///< mask, architecture; out: instance type, 0, driver version text, 0. ENODEV: no driver is
-                  ///< presented.
-  kSysfs,         ///< in: path; out: contents. ENOENT. EISDIR: out: names, each ends with 0.
+  kMachine = 1,  ///< v: devices present, cores per device, driver major, minor, compatible min, max, visible-device
+                 ///< mask, architecture; out: instance type, 0, driver version text, 0. ENODEV: no driver is
+                 ///< presented.
+  kSysfs,        ///< in: path; out: contents. ENOENT. EISDIR: out: names, each ends with 0.
   // Files.
-  kFlush = 20,    ///< this process closes a descriptor of the file
-  kHello,         ///< a0 version, as paravirtual::Hello; out: it
-  kDeviceInfo,    ///< out: opennrt_device_info_t
-  kBdf,           ///< a0 device; v: domain, bus, slot, function
-  kApps,          ///< a0 flags (APP_INFO_…); out: AppInfo each
-  kPrint,         ///< in: text for the kernel's log
+  kFlush = 20,     ///< this process closes a descriptor of the file
+  kHello,          ///< a0 version, as paravirtual::Hello; out: it
+  kDeviceInfo,     ///< out: opennrt_device_info_t
+  kBdf,            ///< a0 device; v: domain, bus, slot, function
+  kApps,           ///< a0 flags (APP_INFO_…); out: AppInfo each
+  kPrint,          ///< in: text for the kernel's log
   kCheckAttached,  ///< EACCES: this process has not opened the file's device. For requests that the driver refuses to
                    ///< such a process but that need nothing else of the machine, and for MEM_GET_PA and MEM_GET_INFO.
                    ///< The machine itself refuses kMemAlloc, kMemFree, kMemCopy, kBarWrite, kNqInit, kEngineSetState,
@@ -70,8 +70,8 @@ enum class Op : std::uint32_t {
   kReaderExit,
   kWriterEnter,
   kWriterDowngrade,
-  kModelStarted,    ///< a0 core; v0 count
-  kInitState,       ///< a0 core, a1 state; v0 new state (neuron_cinit.c)
+  kModelStarted,  ///< a0 core; v0 count
+  kInitState,     ///< a0 core, a1 state; v0 new state (neuron_cinit.c)
   // Memory.
   kMemAlloc = 60,  ///< a: bytes, alignment, host, channel, region, core, category; v: handle, device address, mmap
                    ///< offset
@@ -100,31 +100,31 @@ enum class Op : std::uint32_t {
   kReadDescriptors,      ///< a: engine, queue, queue type, first, count; out: 16 bytes each
   kQuiesce,              ///< a0 core
   // Registers, semaphores, events, notifications, reset.
-  kBarRead = 120,     ///< a0 bar, a1 count; in: u64 offsets; out: u32 values
-  kBarWrite,          ///< a0 bar, a1 count; in: u64 offsets, then u32 values
-  kSemaphoreRead,     ///< a0 core, a1 index; v0
-  kSemaphoreWrite,    ///< a: core, index, value
+  kBarRead = 120,   ///< a0 bar, a1 count; in: u64 offsets; out: u32 values
+  kBarWrite,        ///< a0 bar, a1 count; in: u64 offsets, then u32 values
+  kSemaphoreRead,   ///< a0 core, a1 index; v0
+  kSemaphoreWrite,  ///< a: core, index, value
   kSemaphoreIncrement,
   kSemaphoreDecrement,
-  kEventGet,          ///< a0 core, a1 index; v0
-  kEventSet,          ///< a: core, index, value
-  kNqInit,            ///< a: core, type, engine, bytes, reallocate; v: memory handle, mmap offset, bytes
-  kHwCounters,        ///< a0 count; in: u64 addresses; out: u32 values (READ_HW_COUNTERS)
-  kResetStart,        ///< a0 core map; v0 request
-  kResetWait,         ///< a0 request; v0 result
+  kEventGet,    ///< a0 core, a1 index; v0
+  kEventSet,    ///< a: core, index, value
+  kNqInit,      ///< a: core, type, engine, bytes, reallocate; v: memory handle, mmap offset, bytes
+  kHwCounters,  ///< a0 count; in: u64 addresses; out: u32 values (READ_HW_COUNTERS)
+  kResetStart,  ///< a0 core map; v0 request
+  kResetWait,   ///< a0 request; v0 result
   // Datastore of counters.
-  kDsAcquire = 150,   ///< a0 pid, 0: own; v: mmap offset, bytes
-  kDsRelease,         ///< a0 pid, 0: own
+  kDsAcquire = 150,  ///< a0 pid, 0: own; v: mmap offset, bytes
+  kDsRelease,        ///< a0 pid, 0: own
   // Paravirtual (backends/neuron/paravirtual.h).
-  kWait = 160,        ///< a: core, seen, deadline; out on ETIMEDOUT: the reason, text
-  kClock,             ///< a0 core or kClockNow; v0 nanoseconds
-  kConsume,           ///< a: core, type, engine, entries
+  kWait = 160,  ///< a: core, seen, deadline; out on ETIMEDOUT: the reason, text
+  kClock,       ///< a0 core or kClockNow; v0 nanoseconds
+  kConsume,     ///< a: core, type, engine, entries
 };
 
 struct Request {
   Op op = Op::kMachine;
   std::uint32_t pad = 0;
-  std::uint64_t file = 0;    ///< from its name
+  std::uint64_t file = 0;  ///< from its name
   std::uint64_t a[8] = {};
   std::uint64_t bytes = 0;   ///< input in the window
   std::uint64_t window = 0;  ///< present size of the window: room for output

@@ -28,8 +28,8 @@ bool valid_access(std::uint32_t bar, std::span<const std::uint64_t> offsets) {
 /// (neuron_dma.c, ndma_bar0_blocked_one_engine), and the firmware's mailbox, which does DMA, too
 /// (v1/neuron_dhal_v1.c, ncdev_bar0_write_blocked_addrs_v1).
 bool write_blocked(std::uint64_t offset) {
-  for (const std::uint32_t word : {inf1::kFwRequestLow, inf1::kFwRequestHigh, inf1::kFwResponseLow,
-                                   inf1::kFwResponseHigh, inf1::kFwDoorbell}) {
+  for (const std::uint32_t word :
+       {inf1::kFwRequestLow, inf1::kFwRequestHigh, inf1::kFwResponseLow, inf1::kFwResponseHigh, inf1::kFwDoorbell}) {
     if (offset == inf1::kMiscRam + word) return true;
   }
   for (std::uint32_t engine = 0; engine < inf1::kDmaEnginesPerDevice; ++engine) {
@@ -138,7 +138,7 @@ int Device::reset_wait(std::uint32_t request, std::int32_t& result) {
   const std::lock_guard order(reset_mutex_);
   if (request == 0 || request > last_reset_) return -EINVAL;
   if (unanswered_resets_.contains(request)) return -ETIMEDOUT;  // a fault that was asked for
-  result = 0;  // the simulated chip is ready when reset_start returns
+  result = 0;                                                   // the simulated chip is ready when reset_start returns
   return 0;
 }
 
@@ -168,8 +168,7 @@ int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::u
   return 0;
 }
 
-int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32],
-                        std::int32_t owner) {
+int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner) {
   if (core >= kCores) return -EINVAL;
   ModelLock& lock = model_locks_[core];
   {

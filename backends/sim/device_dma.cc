@@ -229,8 +229,7 @@ int Device::queue_abandon(std::uint32_t engine, std::uint32_t queue) {
   Engine& target = engines_[engine];
   const std::lock_guard guard(target.mutex);
   platform_.admission.drop(machine_core(engine / inf1::kDmaEnginesPerCore), engine, queue);
-  for (const bool tx : {true, false})
-    program_queue(*platform_.machine, number_, engine, queue, tx, ring, kDescriptors);
+  for (const bool tx : {true, false}) program_queue(*platform_.machine, number_, engine, queue, tx, ring, kDescriptors);
   target.queues[queue] = {};
   return 0;
 }

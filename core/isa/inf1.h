@@ -175,7 +175,7 @@ enum class ErrorNotification : std::uint8_t {
   kOutOfBounds = 3,         ///< an address outside SBUF/PSUM; the engine stops
   kSramUncorrectable = 4,
   kDramUncorrectable = 5,
-  kDmaAbort = 6,       ///< bad address or descriptor; value = side << 16 | engine << 8 | queue, side 1 = RX; the queue stops
+  kDmaAbort = 6,       ///< bad address or descriptor; value = side << 16 | engine << 8 | queue, side 1 = RX
   kSemaphore = 7,      ///< a semaphore counted below 0 or over 65535
   kEvent = 8,          ///< an event set twice or cleared twice
   kQueueOverflow = 9,  ///< a notification queue was full and an entry was lost

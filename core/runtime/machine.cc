@@ -177,7 +177,8 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
     return tl::unexpected(backend.error());
   }
   machine->backend_ = std::move(*backend);
-  if (const Status driver = check_driver(*machine->backend_, machine->driver_); !driver) return tl::unexpected(driver.error());
+  if (const Status driver = check_driver(*machine->backend_, machine->driver_); !driver)
+    return tl::unexpected(driver.error());
 
   std::vector<std::uint32_t> numbers(OPENNRT_MAX_DEVICES);
   std::uint32_t count = OPENNRT_MAX_DEVICES;

@@ -216,8 +216,9 @@ TEST_F(Emulate, givenAMachineWithANameThenCommandsShareItUntilTheLastHasLeft) {
 
 TEST_F(Emulate, givenACommandThatLeavesSomebodyBehindWhenASignalComesThenTheMachineEnds) {
   const std::string pid_file = (folder / "pid").string(), here = (folder / "here").string();
-  Running left(shell({}, "(exec 3<&-; exec 3< /dev/neuron0; echo here > " + here + "; exec sleep 1000) > /dev/null & echo $! > " +
-                             pid_file + "; until [ -s " + here + " ]; do :; done; echo gone"));
+  Running left(shell({}, "(exec 3<&-; exec 3< /dev/neuron0; echo here > " + here +
+                             "; exec sleep 1000) > /dev/null & echo $! > " + pid_file + "; until [ -s " + here +
+                             " ]; do :; done; echo gone"));
   EXPECT_EQ(left.line(), "gone");
   // Told before it knows that the command has ended, it would only pass the signal on.
   int status = 0;
@@ -232,12 +233,12 @@ TEST_F(Emulate, givenACommandThatLeavesSomebodyBehindWhenASignalComesThenTheMach
 TEST_F(Emulate, givenAKernelWithoutPidfdsWhenAProcessIsKilledThenItsPlaceIsFree) {
   // The device has room for 16 processes; the 17th gets a place when one of them is dead. Descriptor 3 is closed first: a shell
   // that finds it taken opens another one, duplicates it and closes it, and for the driver that process is gone with the close.
-  const std::string script =
-      "cd " + folder.path().string() +
-      "; pids=; n=0; while [ $n -lt 16 ]; do (exec 3<&-; exec 3< /dev/neuron0; echo here > $n; exec sleep 1000) & last=$!;"
-      " pids=\"$pids $last\"; until [ -s $n ]; do :; done; n=$((n + 1)); done;"
-      " (: < /dev/neuron0) 2> /dev/null && echo room; echo full; kill -KILL $last; wait $last;"
-      " (: < /dev/neuron0) && echo free; kill -KILL $pids 2> /dev/null; exit 4";
+  const std::string script = "cd " + folder.path().string() +
+                             "; pids=; n=0; while [ $n -lt 16 ]; do (exec 3<&-; exec 3< /dev/neuron0; echo here > $n; "
+                             "exec sleep 1000) & last=$!;"
+                             " pids=\"$pids $last\"; until [ -s $n ]; do :; done; n=$((n + 1)); done;"
+                             " (: < /dev/neuron0) 2> /dev/null && echo room; echo full; kill -KILL $last; wait $last;"
+                             " (: < /dev/neuron0) && echo free; kill -KILL $pids 2> /dev/null; exit 4";
   Running blind(shell({}, script), forget_pidfd_open);
   EXPECT_EQ(blind.line(), "full");
   EXPECT_EQ(blind.line(), "free");
