@@ -12,19 +12,22 @@ int CoreMarks::mark(pid_t pid, std::uint32_t count, std::uint32_t first, std::ui
   longest = 0;
   if (first > last || last >= holders_.size()) return -EINVAL;
   const std::lock_guard guard(mutex_);
-  for (std::uint32_t start = first; start <= last; ++start) {
-    if (holders_[start] != 0) continue;
-    std::uint32_t run = 1, next = start;
-    for (; next <= last && next - start < count && holders_[next] == 0; ++next) run = next - start + 1;
+  const auto end = holders_.begin() + last + 1;
+  auto at = std::find(holders_.begin() + first, end, 0);
+  while (at != end) {
+    const auto busy = std::find_if(at, end, [](pid_t holder) { return holder != 0; });
+    const auto run = static_cast<std::uint32_t>(busy - at);
     if (run >= count) {
-      for (std::uint32_t core = start; core <= last && core - start < count; ++core) {
-        holders_[core] = pid;
+      const auto start = static_cast<std::uint32_t>(at - holders_.begin());
+      std::fill_n(at, count, pid);
+      for (std::uint32_t core = start; core < start + count; ++core) {
         taken.bits[core / 64] |= std::uint64_t{1} << (core % 64);
       }
       return 0;
     }
     longest = std::max(longest, run);
-    start = next + 1;  // and one more by the loop: the driver passes over the core behind the busy one
+    // The driver does not look at the core behind the busy one.
+    at = end - busy > 2 ? std::find(busy + 2, end, 0) : end;
   }
   return -EBUSY;
 }
