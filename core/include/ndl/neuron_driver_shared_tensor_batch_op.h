@@ -6,16 +6,16 @@
 #ifndef OPENNRT_NDL_TENSOR_BATCH_OP_H
 #define OPENNRT_NDL_TENSOR_BATCH_OP_H
 
-#ifdef __KERNEL__
-#include <linux/types.h>
-typedef __u64 nrt_tensor_batch_offset_t;
-typedef __u64 nrt_tensor_batch_size_t;
-#else
+/* Both are 64 bits wide on every machine.
+   The layout is shared by a library, by its clients
+   (built at any time, by any compiler) and by whoever hands a batch on to a driver, and so
+   neither may depend on the word size of one of them. */
+
 #include <stdint.h>
 typedef uint64_t nrt_tensor_batch_offset_t;
 typedef uint64_t nrt_tensor_batch_size_t;
-#endif
 
+/** Plain data: nothing in it is owned. */
 typedef struct nrt_tensor_batch_op {
   nrt_tensor_batch_offset_t offset; /**< bytes from the start of the tensor */
   nrt_tensor_batch_size_t size;     /**< bytes to move */
