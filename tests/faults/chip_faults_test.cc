@@ -125,9 +125,8 @@ TEST_P(EachChipFault, givenItStrikesThenStatusTextCountersAndRecoveryAreAsDocume
   for (int i = 0; i < 3; ++i) expect_well(victim, tensors, static_cast<float>(100 + i));
 }
 
-INSTANTIATE_TEST_SUITE_P(, EachChipFault, ::testing::ValuesIn(kCases), [](const auto& info) {
-  return std::string(info.param.name) + "_" + std::to_string(info.index);
-});
+INSTANTIATE_TEST_SUITE_P(, EachChipFault, ::testing::ValuesIn(kCases),
+                         [](const auto& c) { return std::string(c.param.name) + "_" + std::to_string(c.index); });
 
 TEST_F(ChipFaults, givenABitFlippedInWhatADescriptorCarriesThenOneValueIsWrongAndNothingSaysSo) {
   // Byte 7, bit 7 of the first run of bytes that is moved: the sign of the second value of "a".

@@ -93,6 +93,6 @@ TEST(ChipOnEmulatedDevice, givenASilentFirmwareWhenCoresAreTakenThenTheRuntimeDo
 }
 
 INSTANTIATE_TEST_SUITE_P(, ChipParity, ::testing::ValuesIn(kCases),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& c) { return std::string(c.param.name); });
 
 }  // namespace

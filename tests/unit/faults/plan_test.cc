@@ -195,7 +195,7 @@ TEST(FaultPlan, givenTheVariableWhenItIsAPlanThenItIsReadAndWhenItIsAPathTheFile
   EXPECT_EQ(file->source, (folder / "p.json").string());
   EXPECT_EQ(file->rules.size(), 1u);
   EXPECT_TRUE(read_plan("")->rules.empty());
-  for (const std::string bad : {(folder / "none").string(), folder.path().string()}) {
+  for (const std::string& bad : {(folder / "none").string(), folder.path().string()}) {
     const auto refused = read_plan(bad);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);

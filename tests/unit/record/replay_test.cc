@@ -37,7 +37,8 @@ struct Replay : testing::Test {
   /// As long as the process lives, as in the preload library.
   Provider& replay(const std::string& lines, const std::string& header = kHeader) {
     opennrt::test::write_text(file, header + lines);
-    return *make_replayer(file).release();
+    static auto* const replayers = new std::vector<std::unique_ptr<Provider>>;
+    return *replayers->emplace_back(make_replayer(file));
   }
   std::string said() {
     std::string text = testing::internal::GetCapturedStderr();
