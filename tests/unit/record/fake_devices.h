@@ -12,7 +12,10 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "backends/emulator/preload/provider.h"
 #include "backends/neuron/abi.h"
@@ -132,6 +135,12 @@ class FakeDevices : public Provider {
   std::string memory_;
   std::uint64_t* nq_ = nullptr;
 };
+
+/// A recorder or a replayer lives as long as its process, as in the preload library.
+inline Provider& keep(std::unique_ptr<Provider> provider) {
+  static auto* const kept = new std::vector<std::unique_ptr<Provider>>;
+  return *kept->emplace_back(std::move(provider));
+}
 
 /// What programs do, in one line each.
 struct Program {

@@ -25,9 +25,9 @@ struct Record : testing::Test {
     if (pid == 0) {
       auto inner = std::make_unique<FakeDevices>(salt);
       FakeDevices& devices = *inner;
-      const auto recorder = make_recorder(std::move(inner), file).release();
+      Provider& recorder = keep(make_recorder(std::move(inner), file));
       for (std::uint64_t i = 0; i < salt; ++i) (void)dup(1);  // other descriptors
-      Program program{*recorder, recorder->open(0, O_RDWR | O_CLOEXEC)};
+      Program program{recorder, recorder.open(0, O_RDWR | O_CLOEXEC)};
       body(program, devices);
       exit(testing::Test::HasFailure() ? 1 : 0);
     }
@@ -222,8 +222,8 @@ TEST_F(Record, givenManyThreadsThenNoLineIsTorn) {
 
 TEST_F(Record, givenAFileThatCannotBeWrittenThenTheProgramGoesOnAndIsToldOnce) {
   testing::internal::CaptureStderr();
-  const auto recorder = make_recorder(std::make_unique<FakeDevices>(1), "/nowhere/at/all").release();
-  Program program{*recorder, recorder->open(0, O_RDWR)};
+  Provider& recorder = keep(make_recorder(std::make_unique<FakeDevices>(1), "/nowhere/at/all"));
+  Program program{recorder, recorder.open(0, O_RDWR)};
   EXPECT_NE(program.alloc(8), 0u);
   EXPECT_EQ(program.result, 0);
   EXPECT_EQ(testing::internal::GetCapturedStderr(),

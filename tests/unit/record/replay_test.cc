@@ -34,11 +34,9 @@ struct Replay : testing::Test {
     unsetenv(kReplayStateVariable);
     unsetenv(kPayloadVariable);
   }
-  /// As long as the process lives, as in the preload library.
   Provider& replay(const std::string& lines, const std::string& header = kHeader) {
     opennrt::test::write_text(file, header + lines);
-    static auto* const replayers = new std::vector<std::unique_ptr<Provider>>;
-    return *replayers->emplace_back(make_replayer(file));
+    return keep(make_replayer(file));
   }
   std::string said() {
     std::string text = testing::internal::GetCapturedStderr();
@@ -85,12 +83,12 @@ TEST_F(Replay, givenARecordingThenAProgramGetsTheSameAnswers) {
   };
   auto inner = std::make_unique<FakeDevices>(7);
   inner->polls = 5;
-  const Answers then = use(*make_recorder(std::move(inner), file).release());
+  const Answers then = use(keep(make_recorder(std::move(inner), file)));
   EXPECT_EQ(then.results, (std::vector<int>{0, -EBUSY, -ENOTTY, -ENOENT, 0, -EINVAL}));
   EXPECT_EQ(then.semaphore, 7u);
   EXPECT_EQ(then.free_cores, 2u);
   EXPECT_TRUE(then.self && then.same_offset);
-  EXPECT_EQ(use(*make_replayer(file).release()), then);
+  EXPECT_EQ(use(keep(make_replayer(file))), then);
   EXPECT_EQ(said(), "");
 }
 
@@ -196,8 +194,8 @@ TEST_F(Replay, givenPayloadThatWasRecordedThenItIsRead) {
     program.copy(handle, got.data(), 300, false);
     EXPECT_EQ(got, bytes);
   };
-  use(*make_recorder(std::make_unique<FakeDevices>(3), file).release());
-  use(*make_replayer(file).release());
+  use(keep(make_recorder(std::make_unique<FakeDevices>(3), file)));
+  use(keep(make_replayer(file)));
   EXPECT_EQ(said(), "");
 }
 
