@@ -23,8 +23,8 @@ set(OPENNRT_DATA_SUBDIR "opennrt")
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
-# opennrt_options(<target>): warnings, sanitizers. Applied to each of our targets.
-function(opennrt_options target)
+# opennrt_warnings(<target>): of each of our targets, whatever it is built with.
+function(opennrt_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow=local
     $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
@@ -34,6 +34,11 @@ function(opennrt_options target)
   if(OPENNRT_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+endfunction()
+
+# opennrt_options(<target>): warnings and sanitizers.
+function(opennrt_options target)
+  opennrt_warnings(${target})
   if(OPENNRT_SANITIZE)
     string(REPLACE ";" "," list "${OPENNRT_SANITIZE}")
     target_compile_options(${target} PRIVATE -fsanitize=${list} -fno-omit-frame-pointer -fno-sanitize-recover=all)
