@@ -110,6 +110,9 @@ class Machine {
   /// the device's error notification queues. `channel` is DRAM's.
   virtual void memory_error(std::uint32_t device, MemoryKind memory, std::uint32_t channel, bool corrected) = 0;
 
+  /// The program has passed a marker of the fault plan: what happens from here on is after it.
+  virtual void pass_marker(const std::string& name) = 0;
+
   /// One sentence on what each engine and queue of a core is doing: for the log when an inference hangs.
   virtual std::string describe_core(std::uint32_t device, std::uint32_t core) = 0;
 };

@@ -62,7 +62,7 @@ enum class Op : std::uint32_t {
   kCheckAttached,  ///< EACCES: this process has not opened the file's device. For requests that the driver refuses to
                    ///< such a process but that need nothing else of the machine, and for MEM_GET_PA and MEM_GET_INFO.
                    ///< The machine itself refuses kMemAlloc, kMemFree, kMemCopy, kBarWrite, kNqInit, kEngineSetState,
-                   ///< kQueueInit, kQueueAck, kQueueRelease, kWriteDescriptors, kWait, kConsume, kQuiesce.
+                   ///< kQueueInit, kQueueAck, kQueueRelease, kWriteDescriptors, kWait, kConsume, kQuiesce, kMarker.
   // Cores. Machine-wide numbers. Any file.
   kRangeMark = 40,  ///< a0 count, a1 first, a2 last; out: bitmap of opennrt_core_map_t. EBUSY: v0 longest free run
   kRangeUnmark,     ///< in: bitmap; v0: cores given back
@@ -119,6 +119,7 @@ enum class Op : std::uint32_t {
   kWait = 160,  ///< a: core, seen, deadline; out on ETIMEDOUT: the reason, text
   kClock,       ///< a0 core or kClockNow; v0 nanoseconds
   kConsume,     ///< a: core, type, engine, entries
+  kMarker,      ///< in: its name
 };
 
 struct Request {

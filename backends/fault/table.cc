@@ -208,6 +208,11 @@ Api decorated(const Api& inner) {
   OPENNRT_PLAIN(counters_map, NoCore);
   OPENNRT_PLAIN(counters_unmap, NoCore);
   OPENNRT_PLAIN(work_started, CoreFirst);
+  if (inner.marker != nullptr) {
+    table.marker = [](opennrt_backend_t* backend, const char* name) {
+      return of(backend).inner().marker(of(backend).handle, name);
+    };
+  }
 #undef OPENNRT_PLAIN
   return table;
 }

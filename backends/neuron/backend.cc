@@ -182,4 +182,9 @@ void Backend::device_close(Device* device) {
   let_go(opened);
 }
 
+int Backend::pass_marker(std::string_view name) {
+  const std::lock_guard guard(mutex_);
+  return devices_.empty() ? 0 : devices_.begin()->second.device->pass_marker(name);
+}
+
 }  // namespace opennrt::neuron

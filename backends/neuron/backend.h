@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "backends/neuron/device.h"
@@ -49,6 +50,8 @@ class Backend {
   int cores_release(const opennrt_core_map_t& cores);
   /// `for_sure`: a process that can only be guessed at is nobody.
   int core_holder(std::uint32_t core, opennrt_core_holder_t& holder, bool for_sure = false);
+  /// Tells the emulator, through one of the open devices; silicon has nobody who wants to know.
+  int pass_marker(std::string_view name);
 
  private:
   /// `users`: device_open minus device_close. `cores`: bits of its cores that this process holds; they keep it open, too.

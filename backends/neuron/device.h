@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "backends/neuron/abi.h"
 #include "backends/neuron/driver.h"
@@ -94,6 +95,7 @@ class Device {
   int clock(std::uint64_t& nanoseconds);
   int wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline);
   int work_started(std::uint32_t core, std::uint64_t& nanoseconds);
+  int pass_marker(std::string_view name);  ///< to an emulator; silicon has nobody who wants to know
 
   // counters.cc
   int counters_map(std::int32_t pid, void*& address, std::size_t& bytes);

@@ -2,7 +2,7 @@
 //
 // What an emulated /dev/neuron offers beyond the kernel driver's ABI to a client that knows it is emulated, as a
 // virtual machine's kernel knows its hypervisor: to wait instead of polling, to read the simulated clock, to say how far
-// it has read a notification queue. A program that does not know it uses the plain ABI and sees a device that runs by
+// it has read a notification queue, to pass markers of a fault plan. A program that does not know it uses the plain ABI and sees a device that runs by
 // itself. The real driver answers such a request with EINVAL or ENOTTY, and that is how a client tells the two apart.
 #pragma once
 
@@ -53,11 +53,19 @@ struct Quiesce {
   std::uint32_t core, pad;  ///< stops all queues of the core; the driver of today no longer does it on request
 };
 
+/// The process has passed a marker of a fault plan: rules of the machine's chips hold between markers, whoever passes them.
+struct Marker {
+  std::uint64_t name;        ///< in: address of its text
+  std::uint32_t bytes, pad;  ///< of the text, without a final 0: up to kLongestMarker
+};
+inline constexpr std::uint32_t kLongestMarker = 4096;
+
 inline constexpr unsigned long kHello = _IOWR(kBase, 1, Hello);
 inline constexpr unsigned long kWait = _IOWR(kBase, 2, Wait);
 inline constexpr unsigned long kClock = _IOWR(kBase, 3, Clock);
 inline constexpr unsigned long kConsume = _IOWR(kBase, 4, Consume);
 inline constexpr unsigned long kMemStats = _IOWR(kBase, 5, MemStats);
 inline constexpr unsigned long kQuiesce = _IOWR(kBase, 6, Quiesce);
+inline constexpr unsigned long kMarker = _IOW(kBase, 7, Marker);
 
 }  // namespace opennrt::neuron::paravirtual

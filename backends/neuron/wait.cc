@@ -81,4 +81,11 @@ int Device::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline)
   return result;
 }
 
+int Device::pass_marker(std::string_view name) {
+  if (!emulator_) return 0;
+  const std::size_t bytes = std::min<std::size_t>(name.size(), paravirtual::kLongestMarker);
+  paravirtual::Marker request{reinterpret_cast<std::uintptr_t>(name.data()), static_cast<std::uint32_t>(bytes), 0};
+  return file_.request(paravirtual::kMarker, &request);
+}
+
 }  // namespace opennrt::neuron

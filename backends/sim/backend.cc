@@ -76,7 +76,6 @@ Result<Config> Config::read(const opennrt_host_t& host) {
   config.machine.stats_file = value("OPENNRT_SIM_STATS");
   auto faults = faults::read_plan(value("OPENNRT_FAULTS"));
   if (!faults) return tl::unexpected<Error>(faults.error());
-  if (auto possible = sim::check_for_chip(*faults); !possible) return tl::unexpected<Error>(possible.error());
   config.machine.fault_plan = std::move(*faults);
   config.machine.fault_report = value("OPENNRT_FAULTS_REPORT");
   config.runtime_dir = value("OPENNRT_RUNTIME_DIR");
@@ -156,6 +155,11 @@ void Backend::device_close(Device* device) {
   if (it == devices_.end() || --it->second.users != 0) return;
   counters_.unmap_device(it->first);
   devices_.erase(it);
+}
+
+void Backend::pass_marker(const char* name) {
+  const std::lock_guard guard(mutex_);
+  if (platform_) platform_->machine->pass_marker(name);
 }
 
 }  // namespace opennrt::driver

@@ -53,6 +53,8 @@ class Backend {
   /// A device that is open already is handed out again; it closes with the last device_close.
   int device_open(std::uint32_t number, Device*& device);
   void device_close(Device* device);
+  /// The program has passed a marker of the fault plan.
+  void pass_marker(const char* name);
 
  private:
   struct Opened {

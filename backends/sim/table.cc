@@ -361,6 +361,14 @@ int work_started(opennrt_device_t* device, uint32_t core, uint64_t* nanoseconds)
                  [&](Device& d) { return nanoseconds == nullptr ? -EINVAL : d.work_started(core, *nanoseconds); });
 }
 
+int marker(opennrt_backend_t* backend, const char* name) {
+  return guarded(backend, [&](Backend& driver) {
+    if (name == nullptr) return -EINVAL;
+    driver.pass_marker(name);
+    return 0;
+  });
+}
+
 constexpr opennrt_backend_api_t kTable = {
     .abi_major = OPENNRT_BACKEND_ABI_MAJOR,
     .abi_minor = OPENNRT_BACKEND_ABI_MINOR,
@@ -415,6 +423,7 @@ constexpr opennrt_backend_api_t kTable = {
     .counters_map = counters_map,
     .counters_unmap = counters_unmap,
     .work_started = work_started,
+    .marker = marker,
 };
 
 }  // namespace

@@ -189,13 +189,14 @@ void DoorFaults::marker(std::string_view name) {
   if (named == markers_.end()) return;
   calls_.marker(name);
   for (const Limit& limit : limits_) limit.injector->marker(name);
-  if (!vendor_ && !pass_to_driver(*named)) {
-    const std::lock_guard lock(mutex_);
-    missed_.push_back(*named);
-  }
+  if (vendor_) return;
+  const bool decorated = umd::Backend::tell_decorator(named->c_str());
+  if (pass_to_backend(*named)) return;
+  const std::lock_guard lock(mutex_);
+  missed_.push_back({*named, decorated});
 }
 
-bool DoorFaults::pass_to_driver(const std::string& name) {
+bool DoorFaults::pass_to_backend(const std::string& name) {
   const Process::Call call(Process::current());
   if (call.runtime() == nullptr) return false;
   call.runtime()->machine().backend().pass_marker(name.c_str());
@@ -237,12 +238,15 @@ std::string DoorFaults::name_of(const void* handle) const {
 void DoorFaults::opened() {
   opened_at_.store(std::chrono::steady_clock::now().time_since_epoch().count());
   open_.store(true, std::memory_order_release);
-  std::vector<std::string> missed;
+  std::vector<Missed> missed;
   {
     const std::lock_guard lock(mutex_);
     missed.swap(missed_);
   }
-  for (const std::string& name : missed) (void)pass_to_driver(name);
+  for (const Missed& marker : missed) {
+    if (!marker.decorated) (void)umd::Backend::tell_decorator(marker.name.c_str());
+    (void)pass_to_backend(marker.name);
+  }
 }
 
 void DoorFaults::closing() {

@@ -87,8 +87,8 @@ class DoorFaults {
              std::unique_ptr<faults::Report> report);
   faults::Event event_of(const char* function, const CallSubject& subject) const;
   void watch(faults::Injector& injector);
-  /// Whether the runtime is open, and so its driver has been told.
-  static bool pass_to_driver(const std::string& name);
+  /// Whether the runtime is open, and so its backend has been told.
+  static bool pass_to_backend(const std::string& name);
 
   /// A limit has a count of its own: which calls are its events depends on it.
   struct Limit {
@@ -108,7 +108,12 @@ class DoorFaults {
   mutable std::mutex mutex_;  ///< of what follows
   std::map<const void*, Object> objects_;
   std::uint64_t in_use_ = 0;
-  std::vector<std::string> missed_;  ///< markers passed while there was no driver to tell
+  /// A marker passed while the runtime was not open. `decorated`: the driver's faults know of it.
+  struct Missed {
+    std::string name;
+    bool decorated;
+  };
+  std::vector<Missed> missed_;
 };
 
 }  // namespace opennrt::api

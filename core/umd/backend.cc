@@ -141,8 +141,14 @@ Result<std::shared_ptr<Backend>> Backend::open(const std::string& name_or_path, 
   return backend;
 }
 
-void Backend::pass_marker(const char* name) {
-  if (const PassMarker pass = marker_passed.load(std::memory_order_acquire); pass != nullptr) pass(name);
+bool Backend::tell_decorator(const char* name) {
+  const PassMarker pass = marker_passed.load(std::memory_order_acquire);
+  if (pass != nullptr) pass(name);
+  return pass != nullptr;
+}
+
+void Backend::pass_marker(const char* name) const {
+  if (api_->marker != nullptr) (void)api_->marker(handle_, name);
 }
 
 Backend::~Backend() {

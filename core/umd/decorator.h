@@ -14,7 +14,8 @@ using Decorate = int (*)(const opennrt_backend_api_t* inner, const opennrt_host_
                          opennrt_backend_t** backend);
 inline constexpr const char* kDecorateSymbol = "opennrt_backend_decorate";
 
-/// Optional: the program has passed a marker, whether or not a backend is open. Thread-safe.
+/// Optional: the program has passed a marker, whether or not a backend is open (`marker` of the table is for the backend
+/// itself). Thread-safe.
 using PassMarker = void (*)(const char* name);
 inline constexpr const char* kPassMarkerSymbol = "opennrt_backend_pass_marker";
 

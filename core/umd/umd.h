@@ -40,9 +40,10 @@ class Backend : public std::enable_shared_from_this<Backend> {
   const opennrt_backend_api_t& api() const { return *api_; }
   opennrt_backend_t* handle() const { return handle_; }
   std::string_view name() const { return api_->name; }
-  /// Tells a decorator that the program has passed a marker of a fault plan; nothing happens where none was ever loaded.
-  /// Thread-safe.
-  static void pass_marker(const char* name);
+  /// The program has passed a marker of a fault plan: tells a decorator, if one was ever loaded (true), open or not. Thread-safe.
+  static bool tell_decorator(const char* name);
+  /// The same for the backend, if it wants to know. Thread-safe.
+  void pass_marker(const char* name) const;
 
   /// What the backend last logged as an error from within a call of the calling thread, since the thread asked; then forgets it.
   static std::string take_error_text();

@@ -115,6 +115,10 @@ class MachineImpl final : public Machine {
     thread_.call([&] { system_->device(device).memory_error(memory, channel, corrected); });
   }
 
+  void pass_marker(const std::string& name) override {
+    if (faults_ != nullptr) thread_.call([&] { faults_->marker(name); });
+  }
+
   std::string describe_core(std::uint32_t device, std::uint32_t core) override {
     if (device >= facts_.devices || core >= facts_.cores_per_device) return {};
     std::string text;

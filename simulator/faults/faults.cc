@@ -28,18 +28,6 @@ std::string describe(const faults::Strike& strike) {
                      strike.core < 0 ? "" : fmt::format(" core {}", strike.core), strike.now_ns);
 }
 
-Status check_for_chip(const faults::Plan& plan) {
-  for (const faults::Rule& rule : plan.rules) {
-    if (rule.kind->level != faults::Level::kChip || (rule.when.from.empty() && rule.when.to.empty())) continue;
-    return make_error(
-        ErrorCode::kUnsupported,
-        "{}: rule '{}' ({}): when.between is [\"{}\", \"{}\"], but a chip does not see what its program calls; "
-        "expected nth, every, probability or after_us",
-        plan.source, rule.name, rule.kind->name, rule.when.from, rule.when.to);
-  }
-  return {};
-}
-
 std::string_view dma_engine_name(std::uint32_t engine) {
   return kDmaEngines[engine % kDmaEngines.size()];
 }
@@ -79,6 +67,11 @@ Faults::Faults(const faults::Plan& plan) {
     });
     armed_[static_cast<std::size_t>(name - kNames.begin())].push_back({rule, std::move(injector)});
   }
+}
+
+void Faults::marker(std::string_view name) {
+  for (const auto& of_kind : armed_)
+    for (const Armed& armed : of_kind) armed.injector->marker(name);
 }
 
 const faults::Rule* Faults::strike(Armed& armed, const FaultPlace& place, std::uint64_t now_ns) {

@@ -49,9 +49,6 @@ struct FaultPlace {
 /// One sentence for the log.
 std::string describe(const faults::Strike& strike);
 
-/// kUnsupported: a rule of the chip's level that asks for what a chip cannot know.
-Status check_for_chip(const faults::Plan& plan);
-
 std::string_view dma_engine_name(std::uint32_t engine);
 
 /// The bit of a byte that a rule's `bit` names; the pair that an error correction sees and cannot undo.
@@ -69,6 +66,9 @@ class Faults {
 
   /// Told of each strike, where and when it happens.
   void on_strike(std::function<void(const faults::Strike&)> tell) { tell_ = std::move(tell); }
+
+  /// The program has passed a marker.
+  void marker(std::string_view name);
 
   bool wants(Fault fault) const { return !armed_[static_cast<std::size_t>(fault)].empty(); }
   /// An event: calls `act(rule)` for each rule that strikes. Only rules for which `applies(rule)` is true count it.

@@ -3,6 +3,7 @@
 // Issue 6, deliver 2 and 3: each fault that happens inside the chip, through the C API: the documented status, console
 // text, counters and trace; the documented recovery works; a neighbour core that computes meanwhile notices nothing.
 #include <gmock/gmock.h>
+#include <opennrt/marker.h>
 
 #include <algorithm>
 #include <atomic>
@@ -228,12 +229,34 @@ TEST_F(ChipFaults, givenAnAbortOfTheDriversOwnCopiesThenWhatCopiedSaysSoAndWorks
   expect_well(model, tensors, 1);
 }
 
-TEST_F(ChipFaults, givenARuleOfTheChipBetweenCallsOfTheProgramThenItIsRefusedBecauseAChipDoesNotSeeThem) {
-  ::setenv("OPENNRT_FAULTS",
-           plan(R"({"name": "r", "fault": "dma_abort", "when": {"between": ["nrt_load:1", ""]}})", 1).c_str(), 1);
-  EXPECT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_INVALID);
-  EXPECT_THAT(logged(),
-              HasSubstr("rule 'r' (dma_abort): when.between is [\"nrt_load:1\", \"\"], but a chip does not see"));
+TEST_F(ChipFaults, givenARuleBetweenMarkersThenItStrikesOnlyThere) {
+  start(R"({"name": "window", "fault": "nan_produced", "where": {"core": 1}, "times": 0,
+            "when": {"between": ["warm:2", "nrt_execute:3"]}})");
+  nrt_model_t* model = load(kVictim);
+  Tensors tensors(kVictim, NRT_TENSOR_PLACEMENT_DEVICE);
+  ASSERT_EQ(run(model, tensors, 1), NRT_SUCCESS) << "before all markers";
+  opennrt_marker("warm");
+  ASSERT_EQ(run(model, tensors, 2), NRT_SUCCESS) << "the first \"warm\"";
+  opennrt_marker("warm");
+  EXPECT_EQ(run(model, tensors, 3), NRT_EXEC_COMPLETED_WITH_NUM_ERR);
+  EXPECT_EQ(run(model, tensors, 4), NRT_SUCCESS) << "the third nrt_execute has returned";
+  opennrt_marker("warm");
+  expect_well(model, tensors, 5);
+}
+
+TEST_F(ChipFaults, givenAMarkerPassedWhileTheLibraryIsClosedThenTheChipKnowsWhenItIsOpenAgain) {
+  start(R"({"name": "second life", "fault": "nan_produced", "where": {"core": 1}, "times": 0,
+            "when": {"between": ["nrt_close", ""]}})");
+  {
+    nrt_model_t* model = load(kVictim);
+    Tensors tensors(kVictim, NRT_TENSOR_PLACEMENT_DEVICE);
+    ASSERT_EQ(run(model, tensors, 1), NRT_SUCCESS);
+  }
+  nrt_close();
+  ASSERT_EQ(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_SUCCESS);
+  nrt_model_t* model = load(kVictim);
+  Tensors tensors(kVictim, NRT_TENSOR_PLACEMENT_DEVICE);
+  EXPECT_EQ(run(model, tensors, 2), NRT_EXEC_COMPLETED_WITH_NUM_ERR);
 }
 
 TEST_F(ChipFaults, givenManyRulesAtOnceThenEachInferenceEndsAsDocumentedAndTheCoreAlwaysComesBack) {

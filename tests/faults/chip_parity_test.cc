@@ -46,6 +46,10 @@ const Case kCases[] = {
      "opened: 1204 not right, neighbour 0 right"},
     {"semaphore_stuck", R"({"fault": "semaphore_stuck", "where": {"core": 1}})",
      "opened: 5 not right, neighbour 0 right"},
+    // The third model that it loads: core 1 anew.
+    {"between_markers",
+     R"({"fault": "engine_hang", "where": {"core": 1}, "when": {"between": ["nrt_load:3", "nrt_close"]}})",
+     "opened: 0 right, neighbour 0 right\nagain: 0 right, neighbour 0 right\nloaded anew: 5 not right"},
 };
 
 Outcome run(const std::string& backend, const std::string& rules) {

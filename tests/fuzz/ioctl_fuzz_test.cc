@@ -29,6 +29,7 @@ constexpr RequestRow kParavirtual[] = {
     {"HELLO", pv::kHello, sizeof(pv::Hello), 0},           {"WAIT", pv::kWait, sizeof(pv::Wait), 0},
     {"CLOCK", pv::kClock, sizeof(pv::Clock), 0},           {"CONSUME", pv::kConsume, sizeof(pv::Consume), 0},
     {"MEM_STATS", pv::kMemStats, sizeof(pv::MemStats), 0}, {"QUIESCE", pv::kQuiesce, sizeof(pv::Quiesce), 0},
+    {"MARKER", pv::kMarker, sizeof(pv::Marker), 0},
 };
 
 std::uint64_t number(const char* variable, std::uint64_t otherwise) {

@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <fstream>
 
+#include "backends/neuron/paravirtual.h"
 #include "core/isa/inf1.h"
 #include "tests/process/ioctl_client.h"
 #include "tests/process/ioctl_requests.h"
 
 namespace opennrt::test {
 namespace {
+
+namespace pv = neuron::paravirtual;
 
 class IoctlDevice : public ::testing::Test {
  protected:
@@ -43,6 +46,25 @@ TEST_F(IoctlDevice, givenRequestsThatNoDriverKnowsWhenAskedThenInvalid) {
            _IO('N', 0), _IO('N', 10), _IO('N', 200), _IOR('N', 21, int), _IO('X', 21), 0ul, 0x5401ul}) {
     EXPECT_EQ(node.raw(request, Node::address(something)), -EINVAL) << request;
   }
+}
+
+TEST_F(IoctlDevice, givenWhatOnlyAnEmulatorServesWhenPointersLeadNowhereThenFault) {
+  for (const unsigned long request :
+       {pv::kHello, pv::kWait, pv::kClock, pv::kConsume, pv::kMemStats, pv::kQuiesce, pv::kMarker}) {
+    EXPECT_EQ(node.raw(request, border.unmapped()), -EFAULT) << request;
+  }
+}
+
+TEST_F(IoctlDevice, givenAMarkerOfAFaultPlanWhenPassedThenItsNameIsRead) {
+  std::string name(pv::kLongestMarker + 1, 'm');
+  pv::Marker marker{Node::address(name.data()), pv::kLongestMarker, 0};
+  EXPECT_EQ(node.ask(pv::kMarker, marker), 0);
+  marker.bytes = 0;
+  EXPECT_EQ(node.ask(pv::kMarker, marker), 0);
+  marker.bytes = pv::kLongestMarker + 1;
+  EXPECT_EQ(node.ask(pv::kMarker, marker), -EINVAL);
+  marker = {border.address(3), 4, 0};
+  EXPECT_EQ(node.ask(pv::kMarker, marker), -EFAULT);
 }
 
 TEST_F(IoctlDevice, givenTheDeviceWhenAskedWhatItIsThenInferentia) {

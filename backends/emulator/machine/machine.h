@@ -76,6 +76,7 @@ class Machine {
   /// The same, if it has been needed before.
   Node* peek(std::uint32_t device);
   std::uint64_t visible_mask() const;
+  void pass_marker(const std::string& name) { backend_.pass_marker(name.c_str()); }
 
  private:
   struct File {

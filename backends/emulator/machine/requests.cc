@@ -58,6 +58,7 @@ bool for_attached_only(Op op) {
     case Op::kWait:
     case Op::kConsume:
     case Op::kQuiesce:
+    case Op::kMarker:
       return true;
     default:
       return false;

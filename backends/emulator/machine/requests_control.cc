@@ -138,6 +138,11 @@ int serve_control(Exchange& exchange) {
       if (exchange.word(1) > OPENNRT_NQ_ERROR) return -EINVAL;
       return exchange.chip().nq_consume(exchange.word(0), static_cast<opennrt_nq_type_t>(exchange.word(1)),
                                         exchange.word(2), exchange.a(3));
+    case Op::kMarker: {
+      const auto input = exchange.input();
+      exchange.machine.pass_marker(std::string(reinterpret_cast<const char*>(input.data()), input.size()));
+      return 0;
+    }
     default:
       return -ENOTSUP;
   }

@@ -119,6 +119,7 @@ constexpr Row kRows[] = {
     {pv::kConsume, kExact, kDevice, kFirst, paravirtual_consume},
     {pv::kMemStats, kExact, kDevice, kFirst, paravirtual_mem_stats},
     {pv::kQuiesce, kExact, kDevice, kFirst, paravirtual_quiesce},
+    {pv::kMarker, kExact, kDevice, kFirst, paravirtual_marker},
 
     {abi::kCrwlNcRangeMark, kExact, kAny, kFirst, nc_range_mark},
     {abi::kCrwlNcRangeMarkExt0, kExact, kAny, kTyped, nc_range_mark},

@@ -158,5 +158,6 @@ int paravirtual_clock(Call&);
 int paravirtual_consume(Call&);
 int paravirtual_mem_stats(Call&);
 int paravirtual_quiesce(Call&);
+int paravirtual_marker(Call&);
 
 }  // namespace opennrt::emulator

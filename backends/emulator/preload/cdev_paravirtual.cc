@@ -62,4 +62,12 @@ int paravirtual_quiesce(Call& call) {
   return call.ask(Op::kQuiesce, {arg.core});
 }
 
+int paravirtual_marker(Call& call) {
+  pv::Marker arg;
+  if (const int r = call.get(arg); r != 0) return r;
+  if (arg.bytes > pv::kLongestMarker) return -EINVAL;
+  if (const int r = call.fill(arg.name, arg.bytes); r != 0) return r;
+  return call.ask(Op::kMarker, {}, arg.bytes);
+}
+
 }  // namespace opennrt::emulator

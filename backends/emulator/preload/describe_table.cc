@@ -350,6 +350,7 @@ LAYOUT(kConsumeLayout, pv::Consume, FIELD(pv::Consume, core), FIELD(pv::Consume,
 LAYOUT(kMemStatsLayout, pv::MemStats, FIELD(pv::MemStats, core), out(FIELD(pv::MemStats, used_by_process)),
        out(FIELD(pv::MemStats, used)), out(FIELD(pv::MemStats, capacity)));
 LAYOUT(kQuiesceLayout, pv::Quiesce, FIELD(pv::Quiesce, core));
+LAYOUT(kMarkerLayout, pv::Marker, as(kPayload, at(1, "bytes", FIELD(pv::Marker, name))), FIELD(pv::Marker, bytes));
 
 constexpr bool kReads = true;
 /// {name, request, layout, reads, out_on_error, frees}
@@ -454,6 +455,7 @@ constexpr RequestDescription kRequests[] = {
     {"PV_CONSUME", pv::kConsume, &kConsumeLayout},
     {"PV_MEM_STATS", pv::kMemStats, &kMemStatsLayout, kReads},
     {"PV_QUIESCE", pv::kQuiesce, &kQuiesceLayout},
+    {"PV_MARKER", pv::kMarker, &kMarkerLayout},
 };
 
 }  // namespace

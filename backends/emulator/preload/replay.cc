@@ -346,7 +346,7 @@ class Replayer final : public Provider {
     }
   }
 
-  /// What the device wrote: the last word of a piece comes last, since programs look there for the news.
+  /// What the device wrote: the last word of a piece comes last (two system calls), since programs look there for the news.
   void deliver(const Event& memory) {
     std::string alias, bytes;
     std::uint64_t number = 0, offset = 0;
@@ -356,7 +356,6 @@ class Replayer final : public Provider {
     const std::uint64_t address = map->second.first + offset;
     const std::size_t last = bytes.size() > 8 ? bytes.size() - 8 : 0;
     copy_to_user(address, bytes.data(), last);
-    std::atomic_thread_fence(std::memory_order_release);
     copy_to_user(address + last, bytes.data() + last, bytes.size() - last);
   }
 

@@ -281,6 +281,10 @@ typedef struct opennrt_backend_api {
   /** clock() when the first doorbell of the core was rung since somebody last returned from waiting for it. A simulated device
      *  that fixes the order of admission (OPENNRT_SIM_DETERMINISTIC) may ring later than dma_queue_start is called. Optional. */
   int (*work_started)(opennrt_device_t* device, uint32_t core, uint64_t* nanoseconds);
+
+  /** The program has passed a marker of its fault plan (docs/fault-injection.md), for rules of a simulated device that hold between
+     *  markers. Optional. */
+  int (*marker)(opennrt_backend_t* backend, const char* name);
 } opennrt_backend_api_t;
 
 /** The one symbol of a backend. The table is static. Returns NULL when it cannot serve `abi_major`. */
