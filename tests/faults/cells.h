@@ -5,7 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <map>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -15,11 +19,19 @@
 
 namespace fault_test {
 
+using Counts = std::map<std::string, std::uint64_t>;  ///< by name, without those that are 0
+
 struct Cell {
   opennrt::test::Outcome run;
-  std::vector<std::string> statuses;  ///< "NRT_TIMEOUT", in order
-  std::string recovery;               ///< "retry", "reload", "reinit", "none"; empty: nothing failed
+  std::vector<std::string> statuses;   ///< "NRT_TIMEOUT", in order
+  std::vector<std::string> functions;  ///< that returned them
+  std::string recovery;                ///< "retry", "reload", "reinit", "none"; empty: nothing failed
   bool wrong_data = false, well = false, neighbour_right = true;
+  std::uint64_t neighbour_inferences = 0;
+  // Of core 0, the neighbour, and core 1, over all sessions.
+  Counts endings[2];  ///< how executions and loads ended (observe::kEndings)
+  Counts errors[2];   ///< of what kind the failures were (observe::kErrorKinds)
+  Counts events[2];   ///< of the system trace
   opennrt::faults::Reported reported;
 };
 
@@ -28,7 +40,7 @@ struct Cell {
 inline Cell observe(const std::string& backend, const std::string& plan, const std::vector<std::string>& options = {}) {
   const opennrt::test::TemporaryFolder folder;
   const std::string build = std::getenv("OPENNRT_BUILD_DIR");
-  std::vector<std::string> command{build + "/tests/door_client"};
+  std::vector<std::string> command{build + "/tests/door_client", build + "/bin/opennrt"};
   command.insert(command.end(), options.begin(), options.end());
   if (backend == "emulated") command.insert(command.begin(), {build + "/bin/opennrt", "emulate", "--"});
   opennrt::test::write_text(folder / "plan.json", plan);
@@ -43,12 +55,27 @@ inline Cell observe(const std::string& backend, const std::string& plan, const s
   std::istringstream lines(cell.run.out);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
-    std::string what, first, second;
+    std::string what, first, second, third;
+    std::uint64_t count = 0;
     words >> what >> first >> second;
-    if (what == "status") cell.statuses.push_back(second);
+    if (what == "status") {
+      cell.functions.push_back(first);
+      cell.statuses.push_back(second);
+    }
     if (what == "recovery") cell.recovery = first;
     if (what == "wrong") cell.wrong_data = true;
-    if (what == "neighbour" && first != "right") cell.neighbour_right = false;
+    if (what == "neighbour") {
+      if (first != "right") cell.neighbour_right = false;
+      cell.neighbour_inferences += std::stoull(second);
+    }
+    if (what == "counted") {
+      words >> third >> count;
+      (second == "error_summary" ? cell.errors : cell.endings)[first == "0" ? 0 : 1][third] += count;
+    }
+    if (what == "event") {
+      words >> count;
+      cell.events[first == "0" ? 0 : 1][second] += count;
+    }
     if (line == "well") cell.well = true;
   }
   if (auto read = opennrt::faults::read_report(folder / "report"))
@@ -56,6 +83,81 @@ inline Cell observe(const std::string& backend, const std::string& plan, const s
   else
     ADD_FAILURE() << read.error().message;
   return cell;
+}
+
+/// What follows a status, beside it: the counter of endings and the kind of error that a failed load or execution is counted
+/// in, and the event of the system trace (docs/profiling.md; both empty where there are none). The counters are those of
+/// aws-neuron-sdk tools/neuron-sys-tools/neuron-sysfs-user-guide.rst.
+struct Counted {
+  const char *ending, *error, *event;
+};
+inline const std::map<std::string, Counted> kCounted = {
+    {"NRT_FAILURE", {"failure", "hardware", ""}},
+    {"NRT_INVALID", {"invalid_error", "model", ""}},
+    {"NRT_RESOURCE", {"resource_error", "runtime", ""}},
+    {"NRT_TIMEOUT", {"timed_out", "generic", ""}},
+    {"NRT_HW_ERROR", {"failure", "hardware", ""}},
+    {"NRT_QUEUE_FULL", {"failed_to_queue", "", ""}},
+    {"NRT_EXEC_UNIT_UNRECOVERABLE", {"failure", "hardware", ""}},
+    {"NRT_EXEC_COMPLETED_WITH_NUM_ERR", {"completed_with_num_err", "numerical", "numerical_err"}},
+    {"NRT_EXEC_COMPLETED_WITH_ERR", {"completed_with_err", "model", ""}},
+    {"NRT_EXEC_OOB", {"oob_error", "model", ""}},
+    {"NRT_EXEC_HW_ERR_HBM_UE", {"hw_hbm_ue_error", "hardware", "hw_notify"}},
+    {"NRT_EXEC_HW_ERR_NC_UE", {"hw_nc_ue_error", "hardware", "hw_notify"}},
+    {"NRT_EXEC_HW_ERR_DMA_ABORT", {"hw_dma_abort_error", "hardware", "hw_notify"}},
+    {"NRT_EXEC_SW_NQ_OVERFLOW", {"execute_sw_nq_overflow", "runtime", "hw_notify"}},
+};
+
+/// The counts without what is there when nothing fails, too (a model that is loaded anew is another one: nrt_model_switch).
+inline Counts beside_good(Counts counts) {
+  static const std::set<std::string> good = {"completed", "nc_exec_running", "timestamp_sync_point", "device_exec",
+                                             "model_load"};
+  std::erase_if(counts, [](const auto& one) { return one.first.starts_with("nrt") || good.contains(one.first); });
+  return counts;
+}
+
+/// Each failed load or execution of core 1 that reached the runtime is counted once, in its place, and has its event. What a
+/// plan makes the front door say is not: there nothing was done.
+inline void expect_counted(const Cell& cell, bool at_front_door) {
+  Counts endings, errors, events;
+  for (std::size_t i = 0; i < cell.statuses.size() && !at_front_door; ++i) {
+    const std::string& function = cell.functions[i];
+    if (function != "nrt_load" && function != "nrt_execute" && function != "nrta_execute_schedule") continue;
+    const auto found = kCounted.find(cell.statuses[i]);
+    ASSERT_NE(found, kCounted.end()) << cell.statuses[i];
+    ++endings[found->second.ending];
+    if (*found->second.error != '\0') ++errors[found->second.error];
+    if (*found->second.event != '\0') ++events[found->second.event];
+  }
+  EXPECT_EQ(beside_good(cell.endings[1]), endings);
+  EXPECT_EQ(cell.errors[1], errors);
+  EXPECT_EQ(beside_good(cell.events[1]), events);
+}
+
+/// Each inference of core 0 has completed, and nothing else is known of it.
+inline void expect_neighbour_untouched(const Cell& cell) {
+  EXPECT_TRUE(cell.neighbour_right);
+  Counts endings;
+  if (cell.neighbour_inferences != 0) endings["completed"] = cell.neighbour_inferences;
+  EXPECT_EQ(cell.endings[0], endings);
+  EXPECT_EQ(cell.errors[0], Counts{});
+  EXPECT_EQ(beside_good(cell.events[0]), Counts{});
+  const auto ran = cell.events[0].find("nc_exec_running");
+  EXPECT_EQ(ran == cell.events[0].end() ? 0 : ran->second, cell.neighbour_inferences);
+}
+
+/// The lines that the library wrote as errors, without time, process and thread: "TDRV:some_function  its message". Not what a
+/// simulated device says that it sees inside itself: a chip is silent about that.
+inline std::vector<std::string> error_lines(const Cell& cell) {
+  static const std::regex error("^\\S+ \\S+ +[0-9]+:[0-9]+ +ERROR +(.*)$");
+  std::vector<std::string> found;
+  std::istringstream lines(cell.run.err);
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);)
+    if (std::regex_match(line, match, error) &&
+        !std::regex_search(match[1].str(), std::regex("^TDRV:(wait|simulator) ")))
+      found.push_back(match[1]);
+  return found;
 }
 
 }  // namespace fault_test

@@ -245,6 +245,18 @@ TEST_P(Door, givenMarkersThenARuleHoldsBetweenThem) {
       }));
 }
 
+TEST_P(Door, givenAMarkerPassedWhileTheLibraryIsClosedThenTheDriversFaultsKnowItAtOnce) {
+  if (std::string_view(GetParam()) == "vendor") return;  // has no faults of the driver
+  succeeded(under(R"({"fault": "drv_open_fail", "times": 0, "when": {"between": ["nrt_close", "nrt_init:2"]}})", [] {
+    REQUIRE(open_library() == NRT_SUCCESS);
+    nrt_close();
+    REQUIRE(open_library() != NRT_SUCCESS);
+    REQUIRE(open_library() == NRT_SUCCESS);
+    nrt_close();
+    return 0;
+  }));
+}
+
 TEST_P(Door, givenAPlanThatIsWrongThenNoCallPassesAndItSaysWhere) {
   const Ended wrong = under(R"({"fault": "fd_status", "detail": {"status": "NRT_TIMEOT"}})", [] {
     REQUIRE(open_library() == NRT_INVALID);
