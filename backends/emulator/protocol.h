@@ -2,13 +2,15 @@
 //
 // How a process with the preload library talks to the emulated machine, which lives in a process of its own.
 //
-// Two kinds of Unix sockets (SOCK_SEQPACKET), both to the path in OPENNRT_EMULATED_MACHINE:
+// Three kinds of Unix sockets (SOCK_SEQPACKET), both to the path in OPENNRT_EMULATED_MACHINE:
 // - A *file* is an opened /dev/neuron<N>: the application's file descriptor is the socket itself, so that dup, fork,
 //   exec, exit and descriptors sent to other processes do what they do to a file of the driver; the kernel closes the
 //   socket when the last reference goes, and that is the driver's `release`. Before connecting, the client binds its
 //   end to the abstract name "\0opennrt-neuron-<device>-<16 hex digits>", drawn at random: whoever holds the
 //   descriptor, in whatever process, finds the file's number in getsockname(2). On connecting it sends FileHello and
 //   gets a Reply.
+// - A *guest* is a command that has joined a named machine: it sends GuestHello, gets a Reply, and while its connection
+//   is open the machine does not end. ESHUTDOWN: it ends already.
 // - A *channel* carries requests: one per thread that makes any, opened lazily (again in a child after fork), closed on
 //   exec. On connecting it sends ChannelHello with a descriptor (SCM_RIGHTS) of its window: a memfd, sealed against
 //   shrinking, for what does not fit a packet. The Reply carries a descriptor of the machine's host memory, which the
@@ -26,21 +28,26 @@
 
 namespace opennrt::emulator {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr char kMachineVariable[] = "OPENNRT_EMULATED_MACHINE";  ///< path of the machine's socket
 inline constexpr char kFileNamePrefix[] = "opennrt-neuron-";            ///< of the abstract name, after its 0
 
-enum class Hello : std::uint32_t { kFile = 1, kChannel = 2 };
+enum class Hello : std::uint32_t { kFile = 1, kChannel = 2, kGuest = 3 };
 
 struct FileHello {
   Hello kind = Hello::kFile;
   std::uint32_t protocol = kProtocolVersion;
   std::uint32_t device = 0;
-  std::uint32_t flags = 0;  ///< of open(2): O_WRONLY opens without attaching (the driver's "free access")
+  std::uint32_t flags = 0;  ///< of open(2): the bit of O_WRONLY opens without attaching (the driver's "free access")
 };
 
 struct ChannelHello {
   Hello kind = Hello::kChannel;
+  std::uint32_t protocol = kProtocolVersion;
+};
+
+struct GuestHello {
+  Hello kind = Hello::kGuest;
   std::uint32_t protocol = kProtocolVersion;
 };
 
@@ -50,7 +57,7 @@ enum class Op : std::uint32_t {
   // The machine (no file).
   kMachine = 1,  ///< v: devices present, cores per device, driver major, minor, compatible min, max, visible-device
                  ///< mask, architecture; out: instance type, 0, driver version text, 0. ENODEV: no driver is
-                 ///< presented.
+                 ///< presented, the rest is there.
   kSysfs,        ///< in: path; out: contents. ENOENT. EISDIR: out: names, each ends with 0.
   // Files.
   kFlush = 20,     ///< this process closes a descriptor of the file
@@ -111,7 +118,7 @@ enum class Op : std::uint32_t {
   kNqInit,      ///< a: core, type, engine, bytes, reallocate; v: memory handle, mmap offset, bytes
   kHwCounters,  ///< a0 count; in: u64 addresses; out: u32 values (READ_HW_COUNTERS)
   kResetStart,  ///< a0 core map; v0 request
-  kResetWait,   ///< a0 request; v0 result
+  kResetWait,   ///< a0 request; v0 result. a1 1: that of the calling process, if it has asked for one (DEVICE_READY)
   // Datastore of counters.
   kDsAcquire = 150,  ///< a0 pid, 0: own; v: mmap offset, bytes
   kDsRelease,        ///< a0 pid, 0: own

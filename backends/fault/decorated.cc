@@ -49,12 +49,38 @@ thread_local Refused refused{};
 
 }  // namespace
 
+// Every rule counts its events whatever other rules make of them: all are asked first, and then one answers.
+
 // ---- the backend ----
 
+Backend::Backend(const opennrt_backend_api_t& inner, Listener listener, std::shared_ptr<Faults> faults)
+    : inner_(inner),
+      listener_(std::move(listener)),
+      faults_(std::move(faults)),
+      pid_(::getpid()),
+      host_of_inner_(*listener_.host) {
+  // The inner backend says an error when it is waited for and nothing can come any more; not where this one knows of more.
+  host_of_inner_.context = const_cast<opennrt_host_t*>(listener_.host);
+  host_of_inner_.log = [](void* outer, opennrt_log_level_t level, const char* function, const char* text) {
+    const auto& host = *static_cast<const opennrt_host_t*>(outer);
+    const bool expected = level == OPENNRT_LOG_ERROR && Notifications::waiting_for_late() && function != nullptr &&
+                          std::strcmp(function, "wait") == 0;
+    if (host.log != nullptr && !expected) host.log(host.context, level, function, text);
+  };
+  host_of_inner_.log_enabled = [](void* outer, opennrt_log_level_t level) {
+    const auto& host = *static_cast<const opennrt_host_t*>(outer);
+    return host.log_enabled == nullptr || host.log_enabled(host.context, level);
+  };
+  host_of_inner_.config = [](void* outer, const char* name) {
+    const auto& host = *static_cast<const opennrt_host_t*>(outer);
+    return host.config != nullptr ? host.config(host.context, name) : nullptr;
+  };
+}
+
 int Backend::before(const Place& place, std::uint64_t now_ns) const {
-  if (const faults::Rule* rule = strike(Kind::kError, place, now_ns)) return -errno_in(*rule);
-  if (const faults::Rule* rule = strike(Kind::kSlow, place, now_ns)) sleep_of(*rule);
-  return 0;
+  const faults::Rule* error = strike(Kind::kError, place, now_ns);
+  if (const faults::Rule* slow = strike(Kind::kSlow, place, now_ns)) sleep_of(*slow);
+  return error == nullptr ? 0 : -errno_in(*error);
 }
 
 void Backend::before_void(const Place& place) const {
@@ -63,11 +89,14 @@ void Backend::before_void(const Place& place) const {
 
 int Backend::version(opennrt_driver_version_t* version) const {
   const Place place{"version"};
-  if (const int error = before(place)) return error;
-  if (strike(Kind::kMissing, place) != nullptr) return -ENODEV;
+  const int error = before(place);
+  const bool missing = strike(Kind::kMissing, place) != nullptr;
+  const faults::Rule* const rule = strike(Kind::kOld, place);
+  if (error != 0) return error;
+  if (missing) return -ENODEV;
   const int result = inner_.version(handle, version);
   if (result != 0) return result;
-  if (const faults::Rule* rule = strike(Kind::kOld, place)) {
+  if (rule != nullptr) {
     const std::string& text = faults::text(*rule, "version");
     char* rest = nullptr;
     version->major = static_cast<std::uint32_t>(std::strtoul(text.c_str(), &rest, 10));
@@ -82,44 +111,49 @@ int Backend::version(opennrt_driver_version_t* version) const {
 }
 
 int Backend::devices(std::uint32_t* numbers, std::uint32_t* count) const {
-  if (const int error = before({"devices"})) return error;
+  const int error = before({"devices"});
   if (count == nullptr || (numbers == nullptr && *count != 0)) return -EINVAL;
   std::array<std::uint32_t, OPENNRT_MAX_DEVICES> all{};
   auto found = static_cast<std::uint32_t>(all.size());
-  if (const int error = inner_.devices(handle, all.data(), &found)) return error;
+  if (const int refused = inner_.devices(handle, all.data(), &found)) return error != 0 ? error : refused;
   const std::uint32_t room = *count;
-  *count = 0;
+  std::uint32_t there = 0;
   for (std::uint32_t i = 0; i < std::min<std::uint32_t>(found, all.size()); ++i) {
-    if (faults_->away(all[i]) || strike(Kind::kProbeAbsent, {"devices", all[i]}) != nullptr) continue;
-    if (*count < room) numbers[*count] = all[i];
-    ++*count;
+    const bool absent = strike(Kind::kProbeAbsent, {"devices", all[i]}) != nullptr;
+    if (error != 0 || faults_->away(all[i]) || absent) continue;
+    if (there < room) numbers[there] = all[i];
+    ++there;
   }
-  return 0;
+  if (error == 0) *count = there;
+  return error;
 }
 
 int Backend::device_open(std::uint32_t number, opennrt_device_t** device) {
   const Place place{"device_open", number};
-  if (faults_->away(number)) return -ENODEV;
-  if (const faults::Rule* rule = strike(Kind::kDeviceRemoved, place)) {
-    faults_->remove(number, static_cast<std::uint64_t>(faults::integer(*rule, "return_after")));
-    return -ENODEV;
-  }
-  if (const int error = before(place)) return error;
-  if (const faults::Rule* rule = strike(Kind::kOpenFail, place)) return -errno_in(*rule);
+  const bool away = faults_->away(number);
+  const faults::Rule* const removed = away ? nullptr : strike(Kind::kDeviceRemoved, place);
+  const int error = before(place);
+  const faults::Rule* const fails = strike(Kind::kOpenFail, place);
+  if (removed != nullptr)
+    faults_->remove(number, static_cast<std::uint64_t>(faults::integer(*removed, "return_after")));
+  if (away || removed != nullptr) return -ENODEV;
+  if (error != 0) return error;
+  if (fails != nullptr) return -errno_in(*fails);
   opennrt_device_t* opened = nullptr;
-  if (const int error = inner_.device_open(handle, number, &opened)) return error;
+  if (const int refused = inner_.device_open(handle, number, &opened)) return refused;
   *device = reinterpret_cast<opennrt_device_t*>(new Device(*this, number, opened));
   return 0;
 }
 
 int Backend::cores_reserve(std::uint32_t count, std::uint32_t first, std::uint32_t last, opennrt_core_map_t* taken,
                            std::uint32_t* available) {
-  if (const int error = before({"cores_reserve"})) {
+  const int error = before({"cores_reserve"});
+  const auto refuse = [&] {
     if (error == -EBUSY && available != nullptr) *available = 0;
     return error;
-  }
+  };
   if (!faults_->wants(Kind::kCoresTaken) || first > last || last >= OPENNRT_MAX_CORES)
-    return inner_.cores_reserve(handle, count, first, last, taken, available);
+    return error != 0 ? refuse() : inner_.cores_reserve(handle, count, first, last, taken, available);
   std::vector<bool> held(last - first + 1);
   {
     const std::lock_guard lock(mutex_);
@@ -134,6 +168,7 @@ int Backend::cores_reserve(std::uint32_t count, std::uint32_t first, std::uint32
       set_text(faults::text(*rule, "command"), holder.command, sizeof(holder.command));
     }
   }
+  if (error != 0) return refuse();
   // What is left over are runs of cores; the first one that has room for all is taken.
   std::uint32_t most = 0;
   for (std::uint32_t begin = 0; begin < held.size();) {
@@ -170,6 +205,7 @@ Device::Device(Backend& backend, std::uint32_t number, opennrt_device_t* handle)
   if (inner().device_info != nullptr && inner().device_info(handle_, &known) == 0) {
     first_core_ = known.first_core;
     core_count_ = known.core_count;
+    virtual_time_ = known.virtual_time;
   }
   if (backend_.faults().wants_notifications() && inner().nq_init != nullptr)
     notifications_ = std::make_unique<Notifications>(
@@ -177,24 +213,26 @@ Device::Device(Backend& backend, std::uint32_t number, opennrt_device_t* handle)
 }
 
 std::uint64_t Device::now() const {
+  return backend_.faults().timed() ? look_at_clock() : 0;
+}
+
+std::uint64_t Device::look_at_clock() const {
+  Faults& faults = backend_.faults();
+  if (inner().clock == nullptr) return 0;
   std::uint64_t now_ns = 0;
-  if (backend_.faults().timed() && inner().clock != nullptr && inner().clock(handle_, &now_ns) != 0) now_ns = 0;
-  return now_ns;
+  return inner().clock(handle_, &now_ns) == 0 ? faults.looked_at_clock(now_ns, virtual_time_) : faults.time_ns();
 }
 
 int Device::before(std::string_view operation, std::int64_t core) {
   Faults& faults = backend_.faults();
-  if (faults.removals(number_) != removals_) {
-    (void)faults.away(number_);
-    return -ENODEV;
-  }
+  const bool gone = faults.removals(number_) != removals_;
+  if (gone) (void)faults.away(number_);
   const Place here = place(operation, core);
   const std::uint64_t now_ns = now();
-  if (const faults::Rule* rule = backend_.strike(Kind::kDeviceRemoved, here, now_ns)) {
-    faults.remove(number_, static_cast<std::uint64_t>(faults::integer(*rule, "return_after")));
-    return -ENODEV;
-  }
-  return backend_.before(here, now_ns);
+  const faults::Rule* const removed = gone ? nullptr : backend_.strike(Kind::kDeviceRemoved, here, now_ns);
+  const int error = backend_.before(here, now_ns);
+  if (removed != nullptr) faults.remove(number_, static_cast<std::uint64_t>(faults::integer(*removed, "return_after")));
+  return gone || removed != nullptr ? -ENODEV : error;
 }
 
 std::int64_t Device::core_of_memory(opennrt_mem_t memory) {
@@ -210,14 +248,16 @@ std::int64_t Device::core_of_request(std::uint32_t request) {
 }
 
 int Device::info(opennrt_device_info_t* info) {
-  if (const int error = before("device_info", -1)) return error;
-  if (backend_.strike(Kind::kProbeInfo, place("device_info", -1), now()) != nullptr) return -EIO;
-  return inner().device_info(handle_, info);
+  const int error = before("device_info", -1);
+  const bool silent = backend_.strike(Kind::kProbeInfo, place("device_info", -1), now()) != nullptr;
+  if (error != 0) return error;
+  return silent ? -EIO : inner().device_info(handle_, info);
 }
 
 // ---- memory ----
 
 const Faults::Limit* Device::limit_passed(const opennrt_mem_params_t& params) {
+  const Faults::Limit* passed = nullptr;
   for (const Faults::Limit& limit : backend_.faults().limits()) {
     if (!(params.host_memory ? limit.host : limit.device)) continue;
     const auto& core = limit.rule.where.core;
@@ -229,19 +269,21 @@ const Faults::Limit* Device::limit_passed(const opennrt_mem_params_t& params) {
           used += memory.bytes;
     }
     if (used <= limit.bytes && params.bytes <= limit.bytes - used) continue;
-    if (backend_.strike(limit, place("mem_alloc", params.core), now())) return &limit;
+    if (backend_.strike(limit, place("mem_alloc", params.core), now()) && passed == nullptr) passed = &limit;
   }
-  return nullptr;
+  return passed;
 }
 
 int Device::mem_alloc(const opennrt_mem_params_t& params, opennrt_mem_t* memory) {
   if (refused.goes_on(this, params)) return -ENOMEM;
   refused = {};
-  if (const int error = before("mem_alloc", params.core)) {
+  const int error = before("mem_alloc", params.core);
+  const Faults::Limit* const limit = limit_passed(params);
+  if (error != 0) {
     if (error == -ENOMEM) refused = {this, params, nullptr};
     return error;
   }
-  if (const Faults::Limit* limit = limit_passed(params)) {
+  if (limit != nullptr) {
     refused = {this, params, limit};
     return -ENOMEM;
   }
@@ -306,9 +348,12 @@ int Device::nq_init(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t en
 
 int Device::nq_destroy(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine) {
   if (const int error = before("nq_destroy", core)) return error;
-  // Forgotten first, so that nobody looks for entries in memory that is being given back.
-  if (notifications_ != nullptr) notifications_->remove(core, type, engine);
-  return inner().nq_destroy(handle_, core, type, engine);
+  if (notifications_ == nullptr) return inner().nq_destroy(handle_, core, type, engine);
+  // Taken out first, so that nobody looks for entries in memory that is being given back.
+  Notifications::Taken queue = notifications_->remove(core, type, engine);
+  const int result = inner().nq_destroy(handle_, core, type, engine);
+  if (result != 0) notifications_->put_back(std::move(queue));  // it goes on to be read
+  return result;
 }
 
 int Device::nq_consume(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint64_t entries) {
@@ -344,9 +389,12 @@ int Device::reset_start(std::uint32_t core_map, std::uint32_t* request) {
 
 int Device::reset_wait(std::uint32_t request, std::int32_t* result) {
   const std::int64_t core = core_of_request(request);
-  if (const int error = before("reset_wait", core)) return error;
+  const int error = before("reset_wait", core);
   const Place here = place("reset_wait", core);
-  if (const faults::Rule* rule = backend_.strike(Kind::kResetSlow, here, now())) sleep_of(*rule);
+  const std::uint64_t now_ns = now();
+  if (const faults::Rule* rule = backend_.strike(Kind::kResetSlow, here, now_ns)) sleep_of(*rule);
+  const faults::Rule* const fails = backend_.strike(Kind::kResetFail, here, now_ns);
+  if (error != 0) return error;
   const int status = inner().reset_wait(handle_, request, result);
   std::uint32_t cores = 0;
   {
@@ -359,10 +407,9 @@ int Device::reset_wait(std::uint32_t request, std::int32_t* result) {
   for (std::uint32_t c = 0; notifications_ != nullptr && c < core_count_; ++c)
     if ((cores >> c & 1) != 0) notifications_->reset(c);
   if (status != 0) return status;
-  if (const faults::Rule* rule = backend_.strike(Kind::kResetFail, here, now())) {
-    if (faults::text(*rule, "errno") != "none") return -errno_in(*rule);
-    *result = 1;
-  }
+  if (fails == nullptr) return 0;
+  if (faults::text(*fails, "errno") != "none") return -errno_in(*fails);
+  *result = 1;
   return 0;
 }
 

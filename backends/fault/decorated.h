@@ -20,22 +20,26 @@ namespace opennrt::fault {
 /// What an opennrt_backend_t* of the decorated table leads to. Thread-safe.
 class Backend {
  public:
-  Backend(const opennrt_backend_api_t& inner, Listener listener, std::shared_ptr<Faults> faults)
-      : inner_(inner), listener_(std::move(listener)), faults_(std::move(faults)), pid_(::getpid()) {}
+  Backend(const opennrt_backend_api_t& inner, Listener listener, std::shared_ptr<Faults> faults);
 
   const opennrt_backend_api_t& inner() const { return inner_; }
+  /// What the inner backend is to be opened for; lives as long as this.
+  const opennrt_host_t* host_of_inner() const { return &host_of_inner_; }
   opennrt_backend_t* handle = nullptr;  ///< the inner one's, set once it is open
   /// A child inherits nothing; the inner backend tells it so.
   bool forked() const { return pid_ != ::getpid(); }
   Faults& faults() const { return *faults_; }
-  const faults::Rule* strike(Kind kind, const Place& place, std::uint64_t now_ns = 0) const {
+  const faults::Rule* strike(Kind kind, const Place& place, std::uint64_t now_ns) const {
     return faults_->strike(kind, place, now_ns, listener_);
   }
+  /// Of no device.
+  const faults::Rule* strike(Kind kind, const Place& place) const { return strike(kind, place, faults_->time_ns()); }
   bool strike(const Faults::Limit& limit, const Place& place, std::uint64_t now_ns) const {
     return faults_->strike(limit, place, now_ns, listener_);
   }
   /// Faults that any operation can have: 0, or the errno that it is to answer without being done. May take its time.
-  int before(const Place& place, std::uint64_t now_ns = 0) const;
+  int before(const Place& place, std::uint64_t now_ns) const;
+  int before(const Place& place) const { return before(place, faults_->time_ns()); }
   /// The same for an operation that cannot fail.
   void before_void(const Place& place) const;
 
@@ -51,6 +55,7 @@ class Backend {
   const Listener listener_;
   const std::shared_ptr<Faults> faults_;
   const pid_t pid_;
+  opennrt_host_t host_of_inner_;
   std::mutex mutex_;
   std::map<std::uint32_t, opennrt_core_holder_t> held_;  ///< by whom the plan says so, since the last reservation
 };
@@ -64,7 +69,8 @@ class Device {
   const opennrt_backend_api_t& inner() const { return backend_.inner(); }
   opennrt_device_t* handle() const { return handle_; }
   std::uint32_t number() const { return number_; }
-  std::uint64_t now() const;
+  std::uint64_t now() const;  ///< 0 when no rule asks for it
+  std::uint64_t look_at_clock() const;
 
   int before(std::string_view operation, std::int64_t core);
   /// The core that memory is accounted to; -1: no such memory.
@@ -93,7 +99,7 @@ class Device {
     std::uint64_t bytes;
     bool host;
   };
-  Place place(std::string_view operation, std::int64_t core) const { return {operation, number_, core}; }
+  Place place(std::string_view operation, std::int64_t core) const { return {operation, number_, core, -1, this}; }
   Fate judge(std::uint32_t core, opennrt_nq_type_t type) const;
   /// The limit that an allocation passes; null: none.
   const Faults::Limit* limit_passed(const opennrt_mem_params_t& params);
@@ -103,6 +109,7 @@ class Device {
   opennrt_device_t* const handle_;
   const std::uint32_t removals_;  ///< of the device, when it was opened
   std::uint32_t first_core_ = 0, core_count_ = 0;
+  bool virtual_time_ = false;
   std::unique_ptr<Notifications> notifications_;  ///< null: the runtime reads the device's own queues
   std::mutex mutex_;                              ///< of what follows
   std::map<opennrt_mem_t, Allocation> memories_;

@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <utility>
+
+#include "backends/fault/decorated.h"
 
 namespace opennrt::fault {
 namespace {
@@ -54,7 +57,10 @@ void tell(const faults::Strike& strike) {
         strike.core < 0 ? "" : fmt::format(" core {}", strike.core), asking.place->operation);
     host.log(host.context, OPENNRT_LOG_INFO, "fault", text.c_str());
   }
-  if (asking.listener->report != nullptr) asking.listener->report->strike(strike);
+  if (asking.listener->report == nullptr) return;
+  faults::Strike told = strike;
+  if (const Device* on = asking.place->on; on != nullptr && told.now_ns == 0) told.now_ns = on->look_at_clock();
+  asking.listener->report->strike(told);
 }
 
 const faults::Rule* ask(faults::Injector& injector, const faults::Kind& kind, const Place& place, std::uint64_t now_ns,
@@ -153,6 +159,16 @@ const faults::Rule* Faults::strike(Kind kind, const Place& place, std::uint64_t 
 
 bool Faults::strike(const Limit& limit, const Place& place, std::uint64_t now_ns, const Listener& listener) {
   return ask(*limit.injector, *limit.rule.kind, place, now_ns, listener) != nullptr;
+}
+
+std::uint64_t Faults::looked_at_clock(std::uint64_t now_ns, bool virtual_time) {
+  if (!virtual_time) {
+    std::uint64_t begin = 0;
+    if (begin_ns_.compare_exchange_strong(begin, now_ns, std::memory_order_relaxed)) begin = now_ns;
+    now_ns -= std::min(begin, now_ns);  // another thread's first look may have been a little later
+  }
+  time_ns_.store(now_ns, std::memory_order_relaxed);
+  return now_ns;
 }
 
 void Faults::marker(std::string_view name) {

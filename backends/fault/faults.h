@@ -44,11 +44,14 @@ enum class Kind : std::uint8_t {
 };
 inline constexpr std::size_t kKinds = 16;
 
+class Device;
+
 /// Where an event happens; -1: belongs to none.
 struct Place {
   std::string_view operation;
   std::int64_t device = -1, core = -1;
-  std::int64_t queue = -1;  ///< type of a notification queue
+  std::int64_t queue = -1;     ///< type of a notification queue
+  const Device* on = nullptr;  ///< whose clock says when it was, for reports
 };
 
 /// Told of strikes as long as a backend is open.
@@ -73,6 +76,11 @@ class Faults {
   bool wants_notifications() const;
   /// Some rule depends on the device's clock.
   bool timed() const { return timed_; }
+  /// A device's clock was looked at; returns the time that rules go by, nanoseconds. Simulated time begins with the machine;
+  /// of a real clock, time begins with the first look under the plan.
+  std::uint64_t looked_at_clock(std::uint64_t now_ns, bool virtual_time);
+  /// That time, as it was at the last look: what happens while no device is open goes by it.
+  std::uint64_t time_ns() const { return time_ns_.load(std::memory_order_relaxed); }
   /// The rule of this kind that strikes, or null.
   const faults::Rule* strike(Kind kind, const Place& place, std::uint64_t now_ns, const Listener& listener);
   void marker(std::string_view name);
@@ -100,6 +108,7 @@ class Faults {
   std::array<std::unique_ptr<faults::Injector>, kKinds> armed_;
   std::vector<Limit> limits_;
   bool timed_ = false;
+  std::atomic<std::uint64_t> time_ns_ = 0, begin_ns_ = 0;  ///< begin: 0, or of a real clock the first look at it
   std::array<std::atomic<std::uint32_t>, OPENNRT_MAX_DEVICES> removals_{};
   std::mutex mutex_;
   std::map<std::uint32_t, std::uint64_t> away_;  ///< device → operations until it returns, 0: never

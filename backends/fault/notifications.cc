@@ -8,6 +8,8 @@
 namespace opennrt::fault {
 namespace {
 
+thread_local bool waits_for_late = false;
+
 constexpr std::uint8_t phase_of(std::uint64_t entry, std::uint64_t room) {
   return (entry / room) % 2 == 0 ? 1 : 0;
 }
@@ -29,9 +31,14 @@ void Notifications::add(std::uint32_t core, opennrt_nq_type_t type, std::uint32_
   queue.bytes = static_cast<std::uint32_t>(ours.ring.size() * sizeof(Entry));
 }
 
-void Notifications::remove(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine) {
+Notifications::Taken Notifications::remove(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine) {
   const std::lock_guard lock(mutex_);
-  queues_.erase(Key{core, type, engine});
+  return queues_.extract(Key{core, type, engine});
+}
+
+void Notifications::put_back(Taken queue) {
+  const std::lock_guard lock(mutex_);
+  if (!queue.empty()) queues_.insert(std::move(queue));
 }
 
 void Notifications::reset(std::uint32_t core) {
@@ -133,7 +140,9 @@ int Notifications::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t de
     if (readable > seen) return 0;
     // The device has more, but there is no room for it, and nobody makes any.
     if (taken == waited_for) return -ETIMEDOUT;
+    waits_for_late = due <= deadline;
     const int result = inner_.wait(device_, core, taken, std::min(deadline, due));
+    waits_for_late = false;
     if (result == 0) {
       waited_for = taken;
       continue;
@@ -143,6 +152,10 @@ int Notifications::wait(std::uint32_t core, std::uint64_t seen, std::uint64_t de
     until = due;
     waited_for = UINT64_MAX;
   }
+}
+
+bool Notifications::waiting_for_late() {
+  return waits_for_late;
 }
 
 void Notifications::poll() {

@@ -30,25 +30,6 @@ struct Fate {
 
 /// The queues of one device. Thread-safe.
 class Notifications {
- public:
-  using Judge = std::function<Fate(std::uint32_t core, opennrt_nq_type_t type)>;
-
-  /// `judge` is asked once for each entry that arrives.
-  Notifications(const opennrt_backend_api_t& inner, opennrt_device_t* device, Judge judge)
-      : inner_(inner), device_(device), judge_(std::move(judge)) {}
-
-  /// After the inner nq_init has given `queue`: puts our ring in place of the device's.
-  void add(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, opennrt_nq_t& queue);
-  void remove(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine);
-  /// The core was reset: its queues start again with the next nq_init.
-  void reset(std::uint32_t core);
-  int consume(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint64_t entries);
-  /// As the table's function; only if the inner backend has one.
-  int wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline);
-  /// For backends without wait(): takes what has arrived on all cores.
-  void poll();
-
- private:
   using Key = std::tuple<std::uint32_t, opennrt_nq_type_t, std::uint32_t>;  ///< core, type, engine
   struct Late {
     std::uint64_t due_ns;
@@ -64,6 +45,30 @@ class Notifications {
     std::deque<Late> late;
     bool stale = false;  ///< the core was reset since
   };
+
+ public:
+  using Taken = std::map<Key, Queue>::node_type;
+  using Judge = std::function<Fate(std::uint32_t core, opennrt_nq_type_t type)>;
+
+  /// `judge` is asked once for each entry that arrives.
+  Notifications(const opennrt_backend_api_t& inner, opennrt_device_t* device, Judge judge)
+      : inner_(inner), device_(device), judge_(std::move(judge)) {}
+
+  /// After the inner nq_init has given `queue`: puts our ring in place of the device's.
+  void add(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, opennrt_nq_t& queue);
+  Taken remove(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine);
+  void put_back(Taken queue);
+  /// The core was reset: its queues start again with the next nq_init.
+  void reset(std::uint32_t core);
+  int consume(std::uint32_t core, opennrt_nq_type_t type, std::uint32_t engine, std::uint64_t entries);
+  /// As the table's function; only if the inner backend has one.
+  int wait(std::uint32_t core, std::uint64_t seen, std::uint64_t deadline);
+  /// This thread is in the inner wait() until an entry that is late: that it ends with nothing more from the device is well.
+  static bool waiting_for_late();
+  /// For backends without wait(): takes what has arrived on all cores.
+  void poll();
+
+ private:
   /// All with mutex_ held.
   std::uint64_t now() const;
   void take(const Key& key, Queue& queue, std::uint64_t now_ns);

@@ -238,13 +238,15 @@ OPENNRT_EXPORT int opennrt_backend_decorate(const Api* inner, const opennrt_host
     if (!plan) return refuse(*host, plan.error());
     fault::Listener listener{host, nullptr};
     if (const std::string path = value(*host, "OPENNRT_FAULTS_REPORT"); !path.empty()) {
-      auto report = faults::Report::open(path);
+      auto report = faults::Report::open(path, [host](const std::string& why) {
+        if (host->log != nullptr) host->log(host->context, OPENNRT_LOG_ERROR, "fault", why.c_str());
+      });
       if (!report) return refuse(*host, report.error());
       listener.report = std::move(*report);
     }
     auto backend = std::make_unique<Backend>(*inner, std::move(listener), fault::Faults::of(*plan));
     if (const int error = backend->before({"open"})) return error;
-    if (const int error = inner->open(host, &backend->handle)) return error;
+    if (const int error = inner->open(backend->host_of_inner(), &backend->handle)) return error;
     *table = decorated(*inner);
     *handle = reinterpret_cast<opennrt_backend_t*>(backend.release());
     return 0;

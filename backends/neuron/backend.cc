@@ -3,13 +3,13 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "backends/neuron/abi.h"
+#include "core/faults/plan.h"
 
 namespace opennrt::neuron {
 namespace {
@@ -69,6 +69,34 @@ Backend::~Backend() {
   cores_release(held);
 }
 
+int Backend::check_plan() {
+  const char* const text = host_->config == nullptr ? nullptr : host_->config(host_->context, "OPENNRT_FAULTS");
+  if (text == nullptr) return 0;
+  const auto plan = faults::read_plan(text);
+  if (!plan) {
+    log_.error("open", "{}", plan.error().message);
+    return -EINVAL;
+  }
+  const std::uint64_t wanted = faults::chip_identity(*plan);
+  const std::vector<std::uint32_t> numbers = device_numbers(system_);
+  std::shared_ptr<File> file;
+  if (wanted == 0 || numbers.empty() || shared_control(system_, device_path(numbers.front()), file) != 0) return 0;
+  paravirtual::Hello hello{};  // version 0: only asks
+  if (file->request(paravirtual::kHello, &hello) != 0 || hello.version < paravirtual::kVersion) {
+    const Status possible = faults::check_for_backend(*plan, "neuron");
+    log_.error("open", "{}", possible ? "silicon cannot be told to fail" : possible.error().message);
+    return -EINVAL;
+  }
+  if (hello.fault_plan == wanted) return 0;
+  log_.error(
+      "open",
+      "{} has faults of the chip, and they would never strike: this emulated machine was started {}. Expected that "
+      "`opennrt emulate` itself runs under the plan; a campaign is `opennrt faults campaign … -- opennrt emulate -- "
+      "<command>`",
+      plan->source, hello.fault_plan == 0 ? "without any" : "with others (or another seed)");
+  return -EINVAL;
+}
+
 int Backend::version(opennrt_driver_version_t& version) {
   const auto found = driver_version(system_);
   if (!found) return -ENOENT;
@@ -97,6 +125,8 @@ int Backend::control() {
     log_.error("open", "{}", open_refusal(system_, path, error));
     return error;
   }
+  std::int64_t shift = 0;
+  if (const int error = check_host_numbers(numbers, shift); error != 0) return error;
   Features features;
   if (const int error = probe_features(*file, features); error != 0) {
     log_.error("open", "{} does not answer as a Neuron Driver does: {}", path, std::strerror(-error));
@@ -110,7 +140,31 @@ int Backend::control() {
   control_ = std::move(file);
   features_ = features;
   numbers_ = std::move(numbers);
+  host_shift_ = shift;
   return 0;
+}
+
+int Backend::check_host_numbers(const std::vector<std::uint32_t>& numbers, std::int64_t& shift) const {
+  // A device node may have any name, its minor number is the host's number of the device (neuron_cdev.c, ncdev_open). Cores
+  // are counted from that of the first one.
+  const auto first = system_.minor_number(device_path(numbers.front()));
+  if (!first) return 0;
+  shift = std::int64_t{*first} - numbers.front();
+  for (const std::uint32_t number : numbers) {
+    const std::string path = device_path(number);
+    const auto host = system_.minor_number(path);
+    if (!host || *host == number + shift) continue;
+    log_.error("open", "Neuron cores are not contiguous: {} is device {} of the host, expected {}", path, *host,
+               number + shift);
+    return -EINVAL;
+  }
+  return 0;
+}
+
+bool Backend::waits() const {
+  // Drivers without DRIVER_INFO may give a queue to the next who asks as it is, and then an emulator's count of what is in
+  // it, by which it would let us wait, is not ours.
+  return !polls_ && features_.driver_info;
 }
 
 int Backend::devices(std::vector<std::uint32_t>& numbers) {
@@ -127,7 +181,7 @@ int Backend::devices(std::vector<std::uint32_t>& numbers) {
 
 int Backend::acquire(std::uint32_t number, Opened*& opened, bool for_a_look) {
   if (const int error = control(); error != 0) return error;
-  if (!std::binary_search(numbers_.begin(), numbers_.end(), number)) return -ENODEV;
+  if (!visible(number)) return -ENODEV;
   const auto found = devices_.find(number);
   if (found != devices_.end()) {
     opened = &found->second;
@@ -145,24 +199,32 @@ int Backend::acquire(std::uint32_t number, Opened*& opened, bool for_a_look) {
     log_.error("device_open", "{}", open_refusal(system_, path, fd));
     return fd;
   }
-  auto device = std::make_unique<Device>(File(system_, fd), number, features_, log_, polls_);
-  // A container may give device nodes any names; cores are counted from the host's number of the first one.
-  if (const auto host = device->host_number()) {
-    const std::int64_t offset = std::int64_t{*host} - number;
-    if (host_offset_.value_or(offset) != offset) {
-      log_.error("device_open", "Neuron cores are not contiguous: {} is device {} of the host, expected {}", path,
-                 *host, number + *host_offset_);
-      return -ENODEV;
-    }
-    host_offset_ = offset;
-  }
+  auto device = std::make_unique<Device>(File(system_, fd), number, host_shift_, features_, log_, waits());
   opened = &devices_[number];
   opened->device = std::move(device);
   return 0;
 }
 
-void Backend::let_go(std::map<std::uint32_t, Opened>::iterator opened) {
-  if (opened->second.users == 0 && opened->second.cores == 0) devices_.erase(opened);
+void Backend::close_unused() {
+  std::erase_if(devices_, [](const auto& entry) { return entry.second.users == 0 && entry.second.cores == 0; });
+}
+
+int Backend::find(std::uint32_t number) {
+  const std::lock_guard guard(mutex_);
+  if (const int error = control(); error != 0) return error;
+  return visible(number) ? 0 : -ENODEV;
+}
+
+int Backend::device_info(std::uint32_t number, opennrt_device_info_t& info) {
+  const std::lock_guard guard(mutex_);
+  if (const int error = control(); error != 0) return error;
+  if (!visible(number)) return -ENODEV;
+  if (const auto open = devices_.find(number); open != devices_.end()) return open->second.device->info(info);
+  paravirtual::Hello hello{};  // version 0: only asks
+  const bool emulated = control_->request(paravirtual::kHello, &hello) == 0 && hello.version >= paravirtual::kVersion;
+  describe(*control_, numbers_.front(), number, features_, emulated ? &hello : nullptr, info);
+  info.virtual_time = emulated && waits();
+  return 0;
 }
 
 int Backend::device_open(std::uint32_t number, Device*& device) {
@@ -179,7 +241,7 @@ void Backend::device_close(Device* device) {
   const auto opened = devices_.find(device->number());
   if (opened == devices_.end() || opened->second.users == 0) return;
   if (--opened->second.users == 0) device->forget();
-  let_go(opened);
+  close_unused();
 }
 
 int Backend::pass_marker(std::string_view name) {

@@ -40,7 +40,7 @@ int Device::bar_run(bool write, std::uint32_t bar, std::span<const std::uint64_t
 
 int Device::bar_read(std::uint32_t bar, std::span<const std::uint64_t> offsets, std::uint32_t* values) {
   if (bar != 0 && bar != 2) return -EINVAL;  // the driver serves no other
-  if (const int error = describe(); error != 0) return error;
+  if (const int error = ask_info(); error != 0) return error;
   // BAR 2 is read one by one: the driver takes one address only, and looks for as many as there are values.
   const std::size_t most = bar == 0 ? kReadMax : 1;
   for (std::size_t at = 0; at < offsets.size(); at += most) {
@@ -52,7 +52,7 @@ int Device::bar_read(std::uint32_t bar, std::span<const std::uint64_t> offsets, 
 
 int Device::bar_write(std::uint32_t bar, std::span<const std::uint64_t> offsets, const std::uint32_t* values) {
   if (bar != 0 && bar != 2) return -EINVAL;
-  if (const int error = describe(); error != 0) return error;
+  if (const int error = ask_info(); error != 0) return error;
   for (std::size_t at = 0, part = 0; at < offsets.size(); at += part) {
     // To BAR 2 one request writes consecutive registers from the first address (ncdev_bar_write_data_v1).
     const std::size_t most = std::min(kWriteMax, offsets.size() - at);
@@ -68,7 +68,8 @@ int Device::bar_write(std::uint32_t bar, std::span<const std::uint64_t> offsets,
 // ---- semaphores, events ----
 
 int Device::semaphore(unsigned long request, std::uint32_t core, std::uint32_t index, std::uint32_t& value) {
-  // The driver checks the core, not the index: beyond the last semaphore are other registers.
+  // Beyond the last one are other registers. The driver cuts an index to 16 bits before it looks at it; of events it does not
+  // check the core, and lets index 256 pass (neuron_core.c).
   if (core >= kCores || index >= inf1::kSemaphores) return -EINVAL;
   abi::Semaphore argument{core, index, value};
   const int error = file_.request(request, &argument);

@@ -14,7 +14,9 @@ namespace opennrt::neuron {
 namespace {
 
 constexpr std::uint32_t kCores = inf1::kCoresPerDevice;
-constexpr std::uint32_t kWords = OPENNRT_MAX_CORES / 64;
+/// How long others' devices are looked at for the names of those who hold their cores. Closing such a device takes the driver
+/// a second (v1/neuron_dhal_v1.c, ncdev_quiesce_exec_on_proc_exit_v1), for which nobody else can open it (ncdev_flush).
+constexpr std::uint64_t kLookNs = 5'000'000'000;
 
 abi::Uuid owner_sign() {
   abi::Uuid uuid{};
@@ -97,6 +99,7 @@ int Backend::cores_reserve(std::uint32_t count, std::uint32_t first, std::uint32
     marked = mark(count, start, last, taken, available);
     available = longest = std::max(longest, available);
   }
+  look_until_ = marked == -EBUSY ? system_.now_ns() + kLookNs : 0;
   if (marked != 0) return marked;
   const int error = take_over(taken);
   if (error != 0) {
@@ -108,9 +111,7 @@ int Backend::cores_reserve(std::uint32_t count, std::uint32_t first, std::uint32
 
 int Backend::take_over(const opennrt_core_map_t& cores) {
   int error = 0;
-  // The host's number of the first device, from which the driver has counted.
   Opened* opened = nullptr;
-  if (!host_offset_ && (error = acquire(numbers_.front(), opened)) != 0) return error;
   for (const std::uint32_t number : numbers_) {
     std::uint32_t map = 0;
     for (std::uint32_t core = 0; core < kCores; ++core) map |= has(cores, number * kCores + core) ? 1u << core : 0;
@@ -139,37 +140,31 @@ int Backend::take_over(const opennrt_core_map_t& cores) {
       break;
     }
   }
-  for (auto it = devices_.begin(); it != devices_.end();) {
-    const auto here = it++;
-    if (error != 0) {
-      for (std::uint32_t core = 0; core < kCores; ++core) {
-        if (!has(cores, here->first * kCores + core) || (here->second.cores >> core & 1) == 0) continue;
-        here->second.device->unsign_core(core);
-        here->second.cores &= ~(1u << core);
-      }
-    }
-    let_go(here);
-  }
+  if (error != 0) (void)forget_cores(cores);
+  close_unused();
   return error;
 }
 
 int Backend::cores_release(const opennrt_core_map_t& cores) {
   const std::lock_guard guard(mutex_);
-  opennrt_core_map_t held{};
-  bool any = false;
-  for (auto it = devices_.begin(); it != devices_.end();) {
-    const auto here = it++;
+  const std::optional<opennrt_core_map_t> held = forget_cores(cores);
+  close_unused();
+  return held ? unmark(*held) : 0;
+}
+
+std::optional<opennrt_core_map_t> Backend::forget_cores(const opennrt_core_map_t& cores) {
+  std::optional<opennrt_core_map_t> held;
+  for (auto& [number, opened] : devices_) {
     for (std::uint32_t core = 0; core < kCores; ++core) {
-      const std::uint32_t machine_core = here->first * kCores + core;
-      if ((here->second.cores >> core & 1) == 0 || !has(cores, machine_core)) continue;
-      here->second.device->unsign_core(core);
-      here->second.cores &= ~(1u << core);
-      set(held, machine_core);
-      any = true;
+      const std::uint32_t machine_core = number * kCores + core;
+      if ((opened.cores >> core & 1) == 0 || !has(cores, machine_core)) continue;
+      opened.device->unsign_core(core);
+      opened.cores &= ~(1u << core);
+      if (!held) held.emplace();
+      set(*held, machine_core);
     }
-    let_go(here);
   }
-  return any ? unmark(held) : 0;
+  return held;
 }
 
 int Backend::core_holder(std::uint32_t core, opennrt_core_holder_t& holder, bool for_sure) {
@@ -177,17 +172,19 @@ int Backend::core_holder(std::uint32_t core, opennrt_core_holder_t& holder, bool
   const std::lock_guard guard(mutex_);
   if (const int error = control(); error != 0) return error;
   const std::uint32_t number = core / kCores;
-  if (!std::binary_search(numbers_.begin(), numbers_.end(), number)) return -EINVAL;
+  if (!visible(number)) return -EINVAL;
   std::int32_t pid = 0;
   const auto here = devices_.find(number);
-  if (here != devices_.end() && (here->second.cores >> core % kCores & 1) != 0) {
-    pid = pid_;
-  } else {
-    Opened* opened = nullptr;
+  Opened* opened = here != devices_.end() ? &here->second : nullptr;
+  if (opened == nullptr && system_.now_ns() < look_until_) {
+    close_unused();                                    // what was looked at before
     if (acquire(number, opened, true) != 0) return 0;  // then nobody can tell
-    // It stays open until cores are reserved or this object goes: detaching from a device takes the driver 10 ms.
-    opened->device->owner(core % kCores, pid, for_sure);
   }
+  if (opened == nullptr) return 0;
+  if ((opened->cores >> core % kCores & 1) != 0)
+    pid = pid_;
+  else
+    opened->device->owner(core % kCores, pid, for_sure);
   if (pid == 0) return 0;
   holder.pid = pid;
   const std::string command = command_of(system_, pid);

@@ -24,19 +24,25 @@
 
 namespace opennrt::neuron {
 
+/// What is known of device `number` without a file that attaches this process to it: all but its neighbours, and, where the
+/// result is false, its place on the bus. `control`: any file of device `first`. `emulator`: what an emulated device says of
+/// itself; nullptr on silicon.
+bool describe(const File& control, std::uint32_t first, std::uint32_t number, const Features& features,
+              const paravirtual::Hello* emulator, opennrt_device_info_t& info);
+
 /// Results are 0 or a negative errno. Thread-safe. What is still mapped or allocated goes with this object.
 class Device {
  public:
-  /// `file`: opened for reading and writing. `polls`: does not make use of an emulator's own clock and waiting.
-  Device(File file, std::uint32_t number, const Features& features, const driver::Log& log, bool polls);
+  /// `file`: opened for reading and writing. `host_shift`: the host's number of a device minus ours. `waits`: an emulator's
+  /// own clock and waiting are made use of.
+  Device(File file, std::uint32_t number, std::int64_t host_shift, const Features& features, const driver::Log& log,
+         bool waits);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
   std::uint32_t number() const { return number_; }
   int info(opennrt_device_info_t& info);
-  /// The host's number of the device; nothing where the driver does not tell.
-  std::optional<std::uint32_t> host_number();
   /// Frees, unmaps and switches off what was made through this object; the file stays open.
   void forget();
 
@@ -147,7 +153,7 @@ class Device {
                   bool to_memory);
   std::byte* mapped_at(opennrt_mem_t handle);
   int apps(std::vector<abi::AppInfo>& found, std::uint16_t flags) const;
-  int describe();  ///< fills info_ at first use
+  int ask_info();  ///< fills info_ at first use
   int reset_device(std::int32_t& result);
   int reset_cores(std::uint32_t core_map, std::int32_t& result);
   std::uint64_t bar_address(std::uint32_t bar) const;
@@ -166,6 +172,7 @@ class Device {
 
   const File file_;
   const std::uint32_t number_;
+  const std::int64_t host_shift_;
   const Features features_;
   const driver::Log log_;
   /// What an emulated device says of itself; nothing on silicon.

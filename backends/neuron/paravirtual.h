@@ -13,7 +13,7 @@
 namespace opennrt::neuron::paravirtual {
 
 inline constexpr char kBase = 'O';
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 
 /// Answer of kHello: what no ioctl of the driver tells. From here on the process waits with kWait: the device stands still
 /// until it does, so that a program takes the same simulated cycles as on backend `sim`.
@@ -23,6 +23,8 @@ struct Hello {
   std::uint32_t open_isa_version;  ///< out: version of docs/isa.md that the engines execute
   std::uint32_t sbuf_bytes_per_partition, psum_bytes_per_partition;
   char instance_type[24];  ///< e.g. "inf1.6xlarge"
+  /// out: what the plan of faults that the machine was started with does in its chips (faults::chip_identity); 0: nothing
+  std::uint64_t fault_plan = 0;
 };
 
 struct Wait {

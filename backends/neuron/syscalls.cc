@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -82,6 +83,11 @@ class System final : public Syscalls {
     struct stat found {};
     if (::stat(path.c_str(), &found) != 0) return std::nullopt;
     return NodeAccess{found.st_mode & 07777u, owner_name(found.st_uid), group_name(found.st_gid), geteuid()};
+  }
+  std::optional<std::uint32_t> minor_number(const std::string& path) override {
+    struct stat found {};
+    if (::stat(path.c_str(), &found) != 0 || !S_ISCHR(found.st_mode)) return std::nullopt;
+    return minor(found.st_rdev);
   }
   std::uint64_t now_ns() override {
     timespec now{};

@@ -34,6 +34,8 @@ class Syscalls {
   virtual std::optional<std::string> read_file(const std::string& path) = 0;
   virtual std::vector<std::string> list(const std::string& folder) = 0;  ///< names; none if it cannot be read
   virtual std::optional<NodeAccess> access(const std::string& path) = 0;
+  /// Minor number of a device node; nothing where there is none.
+  virtual std::optional<std::uint32_t> minor_number(const std::string& path) = 0;
   virtual std::uint64_t now_ns() = 0;                 ///< monotonic
   virtual void sleep(std::uint64_t nanoseconds) = 0;  ///< 0: only lets others go first
 };

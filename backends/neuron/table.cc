@@ -4,6 +4,7 @@
 #include <opennrt/backend.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <memory>
 #include <mutex>
@@ -16,9 +17,15 @@ using opennrt::neuron::Backend;
 using opennrt::neuron::Device;
 namespace abi = opennrt::neuron::abi;
 
+/// Attaches the process to the device when it is first used: until then it takes none of the few places that there are.
 struct opennrt_device {
-  opennrt_backend* backend;
-  Device* device;
+  opennrt_device(opennrt_backend* backend, std::uint32_t number) : backend(backend), number(number) {}
+  int attach(Backend& driver, Device*& device);
+
+  opennrt_backend* const backend;
+  const std::uint32_t number;
+  std::mutex mutex;
+  std::atomic<Device*> device{nullptr};
 };
 
 struct opennrt_backend {
@@ -27,6 +34,17 @@ struct opennrt_backend {
   std::mutex mutex;
   std::vector<std::unique_ptr<opennrt_device>> devices;  ///< handed out, not yet closed
 };
+
+int opennrt_device::attach(Backend& driver, Device*& attached) {
+  attached = device.load(std::memory_order_acquire);
+  if (attached != nullptr) return 0;
+  const std::lock_guard guard(mutex);
+  attached = device.load(std::memory_order_relaxed);
+  if (attached != nullptr) return 0;
+  if (const int error = driver.device_open(number, attached); error != 0) return error;
+  device.store(attached, std::memory_order_release);
+  return 0;
+}
 
 namespace {
 
@@ -46,19 +64,33 @@ int guarded(opennrt_backend_t* backend, Call&& call) {
 template <typename Call>
 int guarded(opennrt_device_t* device, Call&& call) {
   if (device == nullptr) return -EINVAL;
-  return guarded(device->backend, [&](Backend&) { return call(*device->device); });
+  return guarded(device->backend, [&](Backend& driver) {
+    Device* attached = nullptr;
+    if (const int error = device->attach(driver, attached); error != 0) return error;
+    return call(*attached);
+  });
 }
 
 int open_backend(const opennrt_host_t* host, opennrt_backend_t** backend) {
   if (host == nullptr || backend == nullptr || host->size < sizeof(opennrt_host_t)) return -EINVAL;
-  *backend = new (std::nothrow) opennrt_backend(host);
-  return *backend != nullptr ? 0 : -ENOMEM;
+  try {
+    auto opened = std::make_unique<opennrt_backend>(host);
+    if (const int error = opened->driver.check_plan(); error != 0) return error;
+    *backend = opened.release();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return -ENOMEM;
+  } catch (...) {
+    return -EIO;
+  }
 }
 
 void close_backend(opennrt_backend_t* backend) {
   if (backend == nullptr || !backend->driver.in_own_process()) return;
   try {
-    for (auto& device : backend->devices) backend->driver.device_close(device->device);
+    for (auto& device : backend->devices) {
+      if (Device* const attached = device->device.load()) backend->driver.device_close(attached);
+    }
     delete backend;
   } catch (...) {  // nobody is left to hear of it
   }
@@ -83,8 +115,8 @@ int device_open(opennrt_backend_t* backend, uint32_t number, opennrt_device_t** 
   return guarded(backend, [&](Backend& driver) {
     if (device == nullptr) return -EINVAL;
     *device = nullptr;
-    auto handle = std::make_unique<opennrt_device>(opennrt_device{backend, nullptr});
-    if (const int error = driver.device_open(number, handle->device); error != 0) return error;
+    if (const int error = driver.find(number); error != 0) return error;
+    auto handle = std::make_unique<opennrt_device>(backend, number);
     *device = handle.get();
     const std::lock_guard guard(backend->mutex);
     backend->devices.push_back(std::move(handle));
@@ -96,7 +128,7 @@ void device_close(opennrt_device_t* device) {
   if (device == nullptr || !device->backend->driver.in_own_process()) return;
   opennrt_backend_t* backend = device->backend;
   guarded(backend, [&](Backend& driver) {
-    driver.device_close(device->device);
+    if (Device* const attached = device->device.load()) driver.device_close(attached);
     const std::lock_guard guard(backend->mutex);
     std::erase_if(backend->devices, [device](const auto& open) { return open.get() == device; });
     return 0;
@@ -104,7 +136,10 @@ void device_close(opennrt_device_t* device) {
 }
 
 int device_info(opennrt_device_t* device, opennrt_device_info_t* info) {
-  return guarded(device, [&](Device& d) { return info == nullptr ? -EINVAL : d.info(*info); });
+  if (device == nullptr) return -EINVAL;
+  return guarded(device->backend, [&](Backend& driver) {
+    return info == nullptr ? -EINVAL : driver.device_info(device->number, *info);
+  });
 }
 
 int cores_reserve(opennrt_backend_t* backend, uint32_t count, uint32_t first, uint32_t last, opennrt_core_map_t* taken,

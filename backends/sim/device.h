@@ -197,7 +197,9 @@ class Device {
   std::mutex empty_ring_mutex_;
   std::array<Engine, inf1::kDmaEnginesPerDevice> engines_;
   std::array<CoreNotifications, kCores> notifications_;
-  std::array<ModelLock, kCores> model_locks_;
+  /// As many as the driver has, whatever the chip (neuron_device.h, MAX_NC_PER_DEVICE).
+  static constexpr std::uint32_t kModelLocks = 8;
+  std::array<ModelLock, kModelLocks> model_locks_;
 
   /// When a core's present work began: the first doorbell since a wait for the core returned.
   struct Start {

@@ -146,7 +146,7 @@ int Device::reset_wait(std::uint32_t request, std::int32_t& result) {
 // model.
 
 int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner) {
-  if (core >= kCores) return -EINVAL;
+  if (core >= kModelLocks) return -EINVAL;
   ModelLock& lock = model_locks_[core];
   std::unique_lock guard(lock.mutex);
   const auto same_model = [&] {
@@ -169,7 +169,7 @@ int Device::core_lock(std::uint32_t core, opennrt_lock_mode_t mode, const std::u
 }
 
 int Device::core_unlock(std::uint32_t core, opennrt_lock_mode_t mode, const std::uint8_t uuid[32], std::int32_t owner) {
-  if (core >= kCores) return -EINVAL;
+  if (core >= kModelLocks) return -EINVAL;
   ModelLock& lock = model_locks_[core];
   {
     const std::lock_guard guard(lock.mutex);

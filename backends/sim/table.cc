@@ -168,11 +168,15 @@ int core_holder(opennrt_backend_t* backend, uint32_t core, opennrt_core_holder_t
 }
 
 int core_lock(opennrt_device_t* device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t* uuid) {
-  return guarded(device, [&](Device& d) { return uuid == nullptr ? -EINVAL : d.core_lock(core, mode, uuid); });
+  return guarded(device, [&](Device& d) {
+    return uuid == nullptr || core >= opennrt::inf1::kCoresPerDevice ? -EINVAL : d.core_lock(core, mode, uuid);
+  });
 }
 
 int core_unlock(opennrt_device_t* device, uint32_t core, opennrt_lock_mode_t mode, const uint8_t* uuid) {
-  return guarded(device, [&](Device& d) { return uuid == nullptr ? -EINVAL : d.core_unlock(core, mode, uuid); });
+  return guarded(device, [&](Device& d) {
+    return uuid == nullptr || core >= opennrt::inf1::kCoresPerDevice ? -EINVAL : d.core_unlock(core, mode, uuid);
+  });
 }
 
 int mem_alloc(opennrt_device_t* device, const opennrt_mem_params_t* params, opennrt_mem_t* memory) {

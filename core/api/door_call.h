@@ -262,13 +262,14 @@ NRT_STATUS judged(DoorFaults& faults, const char* name, const CallSubject& subje
     return status;
   };
   const auto verdict = faults.status(name, subject);
+  Status fits;  // a limit counts the call whatever its status is to be
+  if (subject.bytes != 0) fits = faults.reserve(name, subject);
   if (verdict && (!verdict->after || cannot_be_undone(kFunction))) {
+    if (fits) faults.give_back(subject.bytes);
     const observe::trace::Span span{std::string_view(name)};  // whoever answers would have had one
     return tell(verdict->status, "and nothing is done");
   }
-  if (subject.bytes != 0) {
-    if (const Status fits = faults.reserve(name, subject); !fits) return fail(name, fits.error());
-  }
+  if (!fits) return fail(name, fits.error());
   Outputs<A...> outputs(arguments...);
   const bool was_open = faults.is_open();
   const NRT_STATUS status = accounted<kFunction, NRT_STATUS, A...>(faults, subject, function, arguments...);

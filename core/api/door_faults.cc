@@ -47,30 +47,15 @@ std::string_view name_of_marker(std::string_view text) {
   return text.substr(0, text.rfind(':'));
 }
 
-/// A rule for statuses that no function could ever return.
-Status check_functions(const faults::Plan& plan, const std::vector<std::string_view>& functions) {
-  for (const faults::Rule& rule : plan.rules) {
-    const std::string& wanted = rule.where.function;
-    if (rule.kind != &kStatusKind || wanted.empty()) continue;
-    const auto fits = [&](std::string_view function) { return faults::matches(wanted, function); };
-    if (!std::any_of(functions.begin(), functions.end(), fits))
-      return make_error(ErrorCode::kInvalidArgument,
-                        "{}: rules[{}].where.function is \"{}\", which returns no NRT_STATUS, expected one that does",
-                        plan.source, rule.position, wanted);
-  }
-  return {};
-}
-
 }  // namespace
 
-Status DoorFaults::configure(const Variables& variables, bool vendor, const std::vector<std::string_view>& functions) {
+Status DoorFaults::configure(const Variables& variables, bool vendor) {
   const std::string report_path = value_of(variables, "OPENNRT_FAULTS_REPORT");
   auto plan = faults::read_plan(value_of(variables, "OPENNRT_FAULTS"));
   if (!plan) return tl::unexpected<Error>(plan.error());
   if (vendor) {
     if (const Status possible = faults::check_for_backend(*plan, "vendor"); !possible) return possible;
   }
-  if (const Status possible = check_functions(*plan, functions); !possible) return possible;
   const bool between = std::any_of(plan->rules.begin(), plan->rules.end(), [](const faults::Rule& rule) {
     return !rule.when.from.empty() || !rule.when.to.empty();
   });
@@ -84,7 +69,8 @@ Status DoorFaults::configure(const Variables& variables, bool vendor, const std:
     return {};
   std::unique_ptr<faults::Report> report;
   if (!report_path.empty()) {
-    auto opened = faults::Report::open(report_path);
+    auto opened = faults::Report::open(
+        report_path, [](const std::string& why) { observe::write(Component::kNrt, Level::kError, "nrt_init", why); });
     if (!opened) return tl::unexpected<Error>(opened.error());
     report = std::move(*opened);
   }
@@ -164,14 +150,16 @@ Status DoorFaults::reserve(const char* function, const CallSubject& subject) {
     before = in_use_;
     in_use_ += subject.bytes;
   }
+  const Limit* passed = nullptr;
   for (const Limit& limit : limits_) {
     if (before + subject.bytes <= limit.bytes) continue;
-    if (limit.injector->strike(kLimitKind, event_of(function, subject)) == nullptr) continue;
-    give_back(subject.bytes);
-    return make_error(ErrorCode::kResource, "out of device memory: {} bytes asked for, {} of {} free", subject.bytes,
-                      limit.bytes - std::min(limit.bytes, before), limit.bytes);
+    if (limit.injector->strike(kLimitKind, event_of(function, subject)) != nullptr && passed == nullptr)
+      passed = &limit;
   }
-  return {};
+  if (passed == nullptr) return {};
+  give_back(subject.bytes);
+  return make_error(ErrorCode::kResource, "out of device memory: {} bytes asked for, {} of {} free", subject.bytes,
+                    passed->bytes - std::min(passed->bytes, before), passed->bytes);
 }
 
 void DoorFaults::give_back(std::uint64_t bytes) {

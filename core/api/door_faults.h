@@ -35,10 +35,9 @@ struct CallSubject {
 /// Thread-safe.
 class DoorFaults {
  public:
-  /// Reads the variables. The plan that is in force already goes on where it is. `vendor`: who answers; `functions`:
-  /// those that return an NRT_STATUS. kInvalidArgument, kInvalidFile: source, line, field, what was expected; then
+  /// Reads the variables. The plan that is in force already goes on where it is. `vendor`: who answers. kInvalidArgument, kInvalidFile: source, line, field, what was expected; then
   /// nothing changes.
-  static Status configure(const Variables& variables, bool vendor, const std::vector<std::string_view>& functions);
+  static Status configure(const Variables& variables, bool vendor);
 
   /// nullptr: no call has to ask. A child of fork(2) has none until it calls nrt_init.
   static DoorFaults* current();

@@ -236,10 +236,14 @@ class Way<kFunction, kNative, R (*)(A...)> {
     return status_or_nothing(ErrorCode::kUnsupported);
   }
 
-  static R refused(const Error& error, A... arguments) {
-    (void)fail(kDescribed.name, error);
-    if constexpr (kAlwaysOwn) return kNative(arguments...);
-    return status_or_nothing(error.code);
+  static R refused([[maybe_unused]] const Error& error, [[maybe_unused]] A... arguments) {
+    // It answers all the same, and whoever calls nrt_init is told.
+    if constexpr (kAlwaysOwn) {
+      return kNative(arguments...);
+    } else {
+      (void)fail(kDescribed.name, error);
+      return status_or_nothing(error.code);
+    }
   }
 
   static R status_or_nothing([[maybe_unused]] ErrorCode code) {
@@ -269,15 +273,6 @@ using WayOf = Way<kFunction, kNative, decltype(kNative)>;
 
 std::span<const char* const> function_names() {
   return kNames;
-}
-
-std::vector<std::string_view> functions_with_status() {
-  std::vector<std::string_view> names;
-#define OPENNRT_FUNCTION(result, name, parameters, arguments) \
-  if constexpr (std::is_same_v<result, NRT_STATUS>) names.emplace_back(#name);
-#include "core/api/functions.inc"
-#undef OPENNRT_FUNCTION
-  return names;
 }
 
 #define OPENNRT_FUNCTION(result, name, parameters, arguments)      \

@@ -125,7 +125,7 @@ NRT_STATUS nrt_get_version(nrt_version_t* ver, size_t size) {
 NRT_STATUS nrt_get_instance_info(nrt_instance_info_t* info, size_t instance_info_len) {
   return any_time("nrt_get_instance_info", [&](Process& process) -> Status {
     const auto found = process.with_machine(
-        Machine::Detail::kDevices, [](const Machine& machine, const Runtime*) -> Result<nrt_instance_info_t> {
+        Machine::Detail::kFirstDevice, [](const Machine& machine, const Runtime*) -> Result<nrt_instance_info_t> {
           const opennrt_device_info_t& device = machine.devices().front()->info();
           nrt_instance_info_t result{};
           // Architecture 1 is Inferentia (aws-neuron-driver neuron_arch.h); sysfs calls it NDv1.
@@ -143,12 +143,12 @@ NRT_STATUS nrt_get_instance_info(nrt_instance_info_t* info, size_t instance_info
 NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t* host_device_id) {
   return while_open("nrt_host_device_id_get", [&](Process&, Runtime& runtime) -> Status {
     if (const Status there = require(host_device_id, "host_device_id"); !there) return there;
-    const auto& devices = runtime.machine().devices();
+    const auto& devices = runtime.machine().device_numbers();
     if (neuron_dev < 0 || static_cast<std::size_t>(neuron_dev) >= devices.size()) {
       return make_error(ErrorCode::kInvalidArgument, "neuron_dev is {}, expected a device of this process, 0 to {}",
                         neuron_dev, devices.size() - 1);
     }
-    *host_device_id = devices[static_cast<std::size_t>(neuron_dev)]->number();
+    *host_device_id = devices[static_cast<std::size_t>(neuron_dev)];
     return {};
   });
 }

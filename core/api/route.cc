@@ -82,7 +82,7 @@ Status Route::choose(Moment moment) {
     if (const Status taken = take_vendor(value_or(variables, "OPENNRT_VENDOR_LIBNRT", vendor::kDefaultPath)); !taken)
       return taken;
   }
-  const Status faults = DoorFaults::configure(variables, library() != nullptr, functions_with_status());
+  const Status faults = DoorFaults::configure(variables, library() != nullptr);
   if (!faults) return faults;
   if (!settings.stats.empty()) {
     static std::once_flag registered;

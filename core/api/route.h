@@ -26,8 +26,6 @@ enum class Function : std::uint16_t {
 
 /// Their names, in that order, which is also that of the alphabet.
 std::span<const char* const> function_names();
-/// Those that return an NRT_STATUS.
-std::vector<std::string_view> functions_with_status();
 
 /// The decision, and how far the answering library has got. Thread-safe.
 class Route {

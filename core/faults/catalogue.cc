@@ -91,8 +91,7 @@ constexpr std::array kStall = {Parameter{"ns", kInteger, "0", 0, kMaxNanoseconds
                                          "nanoseconds of simulated time; 0: until the queue is reset"}};
 constexpr std::array kDescriptor = {
     Parameter{"field", kText, "address", 0, 0, "address|length|ring_id", "what changes in the descriptor fetched"},
-    Parameter{"mask", kInteger, "1125899906842624", 1, 9.0e18, "",
-              "bits that are inverted; of a shorter field its low ones"}};
+    Parameter{"mask", kBits, "1125899906842624", 0, 0, "", "bits that are inverted; of a shorter field its low ones"}};
 constexpr std::array kFactor = {
     Parameter{"factor", kNumber, "10", 1, 1e9, "", "how many times as long the instruction takes"}};
 constexpr std::array kNan = {Parameter{"element", kInteger, "0", 0, 1048575, "",
@@ -111,6 +110,17 @@ constexpr std::array kSilent = {
 constexpr std::string_view kTroubleshoot = "aws-neuron-sdk neuron-runtime/nrt-troubleshoot.rst";
 constexpr std::string_view kStatuses = "aws-neuron-sdk src/libnrt/include/nrt/nrt_status.h";
 constexpr std::string_view kIoctl = "aws-neuron-driver neuron_ioctl.h, neuron_cdev.c";
+
+// Data are instructions and addresses, too: whatever a program that is not the one that was loaded can end with. A word that is
+// written elsewhere than it should can even ring a doorbell or be taken for a notification.
+constexpr std::string_view kOfWrongData =
+    "NRT_SUCCESS NRT_INVALID NRT_TIMEOUT NRT_EXEC_OOB NRT_EXEC_COMPLETED_WITH_NUM_ERR NRT_EXEC_COMPLETED_WITH_ERR "
+    "NRT_EXEC_HW_ERR_DMA_ABORT NRT_EXEC_SW_NQ_OVERFLOW NRT_HW_ERROR";
+
+// The first inference says so, those after it find what is in the memory now.
+constexpr std::string_view kOfWrongDram =
+    "NRT_EXEC_HW_ERR_HBM_UE NRT_SUCCESS NRT_INVALID NRT_TIMEOUT NRT_EXEC_OOB NRT_EXEC_COMPLETED_WITH_NUM_ERR "
+    "NRT_EXEC_COMPLETED_WITH_ERR NRT_EXEC_HW_ERR_DMA_ABORT NRT_HW_ERROR";
 
 constexpr std::string_view kAnywhere = "*", kExecuting = "sim neuron emulated", kSimulated = "sim emulated";
 
@@ -146,7 +156,8 @@ constexpr std::array kKinds = {
          "the runtime asks for the driver's version", "NRT_FAILURE", "reinit", kTroubleshoot},
     Kind{"drv_error", Level::kDriver, "An operation of the driver fails with an errno.", kAnywhere,
          "device core operation process", kOperationErrno, "an operation of the driver is called",
-         "NRT_SUCCESS NRT_FAILURE NRT_RESOURCE NRT_HW_ERROR NRT_EXEC_UNIT_UNRECOVERABLE", "retry", kIoctl},
+         "NRT_SUCCESS NRT_FAILURE NRT_RESOURCE NRT_HW_ERROR NRT_EXEC_UNIT_UNRECOVERABLE NRT_EXEC_HW_ERR_COLLECTIVES",
+         "retry", kIoctl},
     Kind{"drv_slow", Level::kDriver, "An operation of the driver takes longer.", kAnywhere,
          "device core operation process", kSlow, "an operation of the driver is called", "NRT_SUCCESS NRT_TIMEOUT",
          "none needed", "a loaded machine; nothing but time changes"},
@@ -201,12 +212,10 @@ constexpr std::array kKinds = {
          "device core engine queue", kDram, "a DMA descriptor reads device memory", "NRT_SUCCESS", "none needed",
          "aws-neuron-driver v1/fw_io.c: ECC counters"},
     Kind{"dram_uncorrectable", Level::kChip, "Two bits of device memory are wrong.", kSimulated,
-         "device core engine queue", kDram, "a DMA descriptor reads device memory",
-         "NRT_EXEC_HW_ERR_HBM_UE NRT_INVALID", "reload", kStatuses},
+         "device core engine queue", kDram, "a DMA descriptor reads device memory", kOfWrongDram, "reload", kStatuses},
     Kind{"data_bit_flip", Level::kChip, "A bit of data changes and nobody notices.", kSimulated,
          "device core engine queue", kFlip, "an instruction begins (sbuf, psum) or a DMA descriptor moves data (dma)",
-         "NRT_SUCCESS NRT_INVALID NRT_EXEC_OOB NRT_EXEC_COMPLETED_WITH_NUM_ERR NRT_TIMEOUT", "retry",
-         "silent by definition; in constants it stays until a reload"},
+         kOfWrongData, "reload", "silent by definition; in constants it stays until a reload"},
     Kind{"dma_abort",
          Level::kChip,
          "A DMA queue goes to the abort state.",
@@ -220,9 +229,8 @@ constexpr std::array kKinds = {
     Kind{"dma_stall", Level::kChip, "A DMA queue stops moving.", kSimulated, "device core engine queue", kStall,
          "a DMA descriptor is fetched", "NRT_TIMEOUT NRT_SUCCESS NRT_HW_ERROR", "retry", kTroubleshoot},
     Kind{"descriptor_corrupt", Level::kChip, "A DMA descriptor is not what was written.", kSimulated,
-         "device core engine queue", kDescriptor, "a DMA descriptor is fetched",
-         "NRT_EXEC_HW_ERR_DMA_ABORT NRT_TIMEOUT NRT_SUCCESS NRT_INVALID NRT_EXEC_COMPLETED_WITH_ERR NRT_HW_ERROR",
-         "retry", "aws-neuron-driver udma: a descriptor's ring id must match, addresses must exist"},
+         "device core engine queue", kDescriptor, "a DMA descriptor is fetched", kOfWrongData, "reload",
+         "aws-neuron-driver udma: a descriptor's ring id must match, addresses must exist"},
     Kind{"engine_hang",
          Level::kChip,
          "An engine never ends an instruction.",

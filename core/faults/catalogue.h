@@ -12,7 +12,7 @@
 namespace opennrt::faults {
 
 struct Parameter {
-  enum class Type { kBool, kInteger, kNumber, kText };
+  enum class Type { kBool, kInteger, kBits, kNumber, kText };  ///< kBits: a pattern of 64 bits, not 0
   std::string_view name;
   Type type = Type::kInteger;
   std::string_view fallback;   ///< as text; empty: required

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <vector>
 
 #include "core/faults/names.h"
@@ -24,6 +26,9 @@ std::vector<std::string> words(std::string_view text, char separator) {
   return parts;
 }
 
+/// Of a marker: a name without a colon, or anything and a number from 1.
+constexpr const char* kMarkerPattern = "^([^:]*|.+:0*[1-9][0-9]{0,18})$";
+
 /// Large numbers as people read them, exact all the same.
 std::string plain(double value) {
   return fmt::format("{:.0f}", value);
@@ -36,6 +41,8 @@ ordered_json fallback_of(const Parameter& parameter) {
       return text == "true";
     case Parameter::Type::kInteger:
       return std::stoll(text);
+    case Parameter::Type::kBits:
+      return std::stoull(text);
     case Parameter::Type::kNumber:
       return std::stod(text);
     case Parameter::Type::kText:
@@ -52,6 +59,9 @@ ordered_json schema_of(const Parameter& parameter) {
       break;
     case Parameter::Type::kInteger:
       json["type"] = "integer";
+      break;
+    case Parameter::Type::kBits:
+      json.update({{"type", "integer"}, {"minimum", 1}, {"maximum", UINT64_MAX}});
       break;
     case Parameter::Type::kNumber:
       json["type"] = "number";
@@ -74,10 +84,17 @@ ordered_json object(ordered_json properties) {
 }
 
 ordered_json whole(std::int64_t least, const char* description) {
-  return {{"description", description}, {"type", "integer"}, {"minimum", least}};
+  return {{"description", description}, {"type", "integer"}, {"minimum", least}, {"maximum", UINT64_MAX}};
 }
 
-ordered_json place(const std::string& field, Level level) {
+/// One of the names, or a pattern; whether that fits a name is not for a schema to say.
+ordered_json name_or_pattern(const char* description, std::span<const std::string_view> names) {
+  return {{"description", std::string(description) + "; * and ? allowed"},
+          {"type", "string"},
+          {"anyOf", {{{"enum", names}}, {{"pattern", "[*?]"}}}}};
+}
+
+ordered_json place(const std::string& field, const Kind& kind) {
   if (field == "device" || field == "core") {
     return {{"description", field == "device" ? "number of the device; null: events that belong to none"
                                               : "core of the device; null: events that belong to none"},
@@ -86,24 +103,23 @@ ordered_json place(const std::string& field, Level level) {
             {"maximum", field == "device" ? 63 : 255}};
   }
   if (field == "queue") {
-    const bool driver = level == Level::kDriver;
+    const bool driver = kind.level == Level::kDriver;
     return {{"description", driver ? "type of notification queue: 0 trace, 1 notify, 2 event, 3 error" : "DMA queue"},
             {"type", "integer"},
             {"minimum", 0},
             {"maximum", driver ? 3 : 15}};
   }
-  const char* description = field == "engine"      ? "pe, act, pool, dma0 … dma11"
-                            : field == "function"  ? "function of the C API, nrt_…"
-                            : field == "operation" ? "function of opennrt/backend.h"
-                            : field == "process"   ? "name of the command, as /proc/<pid>/comm has it"
-                                                   : "name";
+  // A rule for statuses needs a function that returns one.
+  if (field == "function" && kind.name == "fd_status") return {{"$ref", "#/$defs/function_with_status"}};
+  if (field == "engine" || field == "operation" || field == "function") return {{"$ref", "#/$defs/" + field}};
+  const char* description = field == "process" ? "name of the command, as /proc/<pid>/comm has it" : "name";
   return {{"description", std::string(description) + "; * and ? allowed"}, {"type", "string"}, {"minLength", 1}};
 }
 
 /// What a rule of this kind may hold beside what every rule may.
 ordered_json rule_of(const Kind& kind) {
   ordered_json where = ordered_json::object(), detail = ordered_json::object(), required = ordered_json::array();
-  for (const std::string& field : words(kind.where, ' ')) where[field] = place(field, kind.level);
+  for (const std::string& field : words(kind.where, ' ')) where[field] = place(field, kind);
   for (const Parameter& parameter : kind.parameters) {
     detail[std::string(parameter.name)] = schema_of(parameter);
     if (parameter.fallback.empty()) required.push_back(parameter.name);
@@ -135,7 +151,8 @@ ordered_json when_schema() {
        {"between",
         {{"description", "from one marker to another, \"\" for none: \"nrt_load:2\" is the second return of nrt_load"},
          {"type", "array"},
-         {"items", {{"type", "string"}}},
+         {"items", {{"type", "string"}, {"pattern", kMarkerPattern}}},
+         {"uniqueItems", true},
          {"minItems", 2},
          {"maxItems", 2}}}});
 }
@@ -175,6 +192,8 @@ std::string expected(const Parameter& parameter) {
       return "true or false";
     case Parameter::Type::kInteger:
       return "an integer" + range;
+    case Parameter::Type::kBits:
+      return fmt::format("an integer from 1 to {}", UINT64_MAX);
     case Parameter::Type::kNumber:
       return "a number" + range;
     case Parameter::Type::kText:
@@ -189,30 +208,38 @@ std::string schema() {
     names.push_back(kind.name);
     kinds_rules.push_back(rule_of(kind));
   }
+  ordered_json times = whole(0, "how often at most, at each place; 0: without end");
+  times["default"] = 1;
+  ordered_json seed = whole(0, "of the rules with a probability");
+  seed["default"] = 0;
   ordered_json rule =
       object({{"name", {{"description", "for reports; no two rules share one"}, {"type", "string"}, {"minLength", 1}}},
               {"fault", {{"description", "the kind, see opennrt faults list"}, {"enum", names}}},
               {"where", {{"description", "limits the rule to some places"}, {"type", "object"}}},
               {"when", when_schema()},
-              {"times",
-               {{"description", "how often at most, at each place; 0: without end"},
-                {"type", "integer"},
-                {"minimum", 0},
-                {"default", 1}}},
+              {"times", times},
               {"detail", {{"description", "what the kind's parameters say"}, {"type", "object"}}}});
   rule["required"] = {"fault"};
+  // One event cannot be struck twice.
+  const ordered_json one_event = {{"required", {"nth"}}, {"not", {{"required", {"every"}}}}};
+  kinds_rules.push_back({{"if", {{"required", {"when"}}, {"properties", {{"when", one_event}}}}},
+                         {"then", {{"properties", {{"times", {{"maximum", 1}}}}}}}});
   rule["allOf"] = kinds_rules;
   ordered_json root = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
                        {"title", "A fault plan of OpenNRT (OPENNRT_FAULTS)"}};
-  root.update(object(
-      {{"$schema", {{"type", "string"}}},
-       {"description", {{"type", "string"}}},
-       {"version", {{"const", 1}}},
-       {"seed",
-        {{"description", "of the rules with a probability"}, {"type", "integer"}, {"minimum", 0}, {"default", 0}}},
-       {"rules", {{"type", "array"}, {"items", {{"$ref", "#/$defs/rule"}}}}}}));
+  root.update(object({{"$schema", {{"type", "string"}}},
+                      {"description", {{"type", "string"}}},
+                      {"version", {{"const", 1}}},
+                      {"seed", seed},
+                      {"rules", {{"type", "array"}, {"maxItems", kMaxRules}, {"items", {{"$ref", "#/$defs/rule"}}}}}}));
   root["required"] = {"version", "rules"};
-  root["$defs"] = {{"rule", rule}};
+  std::vector<std::string_view> with_status(functions().begin(), functions().end());
+  std::erase_if(with_status, [](std::string_view name) { return !returns_status(name); });
+  root["$defs"] = {{"rule", rule},
+                   {"engine", name_or_pattern("an engine", engines())},
+                   {"operation", name_or_pattern("a function of opennrt/backend.h", operations())},
+                   {"function", name_or_pattern("a function of the C API", functions())},
+                   {"function_with_status", name_or_pattern("a function that returns an NRT_STATUS", with_status)}};
   return root.dump(2) + "\n";
 }
 
@@ -274,7 +301,7 @@ std::string explain(const Kind& kind) {
   row("backends", backends);
   row("counted", kind.event);
   row("where", joined(kind.where));
-  row("statuses", joined(kind.status));
+  row("statuses", kind.name == "fd_status" ? "the one asked for" : joined(kind.status));
   row("recovery", kind.recovery);
   row("source", kind.source);
   for (const Parameter& parameter : kind.parameters)

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "core/faults/catalogue.h"
+#include "core/faults/hash.h"
 
 namespace opennrt::faults {
 namespace {
@@ -23,13 +24,6 @@ constexpr std::uint64_t mix(std::uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
   x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
   return x ^ (x >> 31);
-}
-
-/// FNV-1a of 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/).
-constexpr std::uint64_t hash(std::string_view text) {
-  std::uint64_t value = 0xcbf29ce484222325;
-  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return value;
 }
 
 /// A place and, looked up without a copy, its name.
@@ -93,7 +87,7 @@ struct Marker {
 /// A rule and what was counted for it.
 struct Watched {
   Watched(Rule watched, std::uint64_t seed)
-      : rule(std::move(watched)), stream(mix(seed) ^ hash(rule.name)), from(rule.when.from), to(rule.when.to) {
+      : rule(std::move(watched)), stream(mix(seed) ^ hash_of(rule.name)), from(rule.when.from), to(rule.when.to) {
     began = rule.when.from.empty();
   }
 
@@ -108,7 +102,7 @@ struct Watched {
     if (when.probability >= 1) return true;
     std::uint64_t draw = mix(stream ^ static_cast<std::uint64_t>(place.device));
     draw = mix(draw ^ static_cast<std::uint64_t>(place.core));
-    draw = mix(draw ^ hash(place.function));
+    draw = mix(draw ^ hash_of(place.function));
     draw = mix(draw ^ event);
     return static_cast<double>(draw >> 11) * 0x1p-53 < when.probability;
   }
@@ -185,7 +179,13 @@ const Rule* Injector::strike(const Kind& kind, const Event& event) {
       continue;
     ++count.struck;
     first = watched;
-    struck = {&watched->rule, count.events, event.device, event.core, std::string(event.function), event.now_ns};
+    struck = {&watched->rule,
+              count.events,
+              event.device,
+              event.core,
+              std::string(event.function),
+              std::string(event.operation),
+              event.now_ns};
   }
   counting.unlock();
   if (first == nullptr) return nullptr;
@@ -227,6 +227,10 @@ bool flag(const Rule& rule, const char* name) {
 
 std::int64_t integer(const Rule& rule, const char* name) {
   return detail_of<std::int64_t>(rule, name);
+}
+
+std::uint64_t bits(const Rule& rule, const char* name) {
+  return detail_of<std::uint64_t>(rule, name);
 }
 
 double number(const Rule& rule, const char* name) {

@@ -29,7 +29,8 @@ struct Strike {
   const Rule* rule = nullptr;
   std::uint64_t event = 0;  ///< its number at its place
   std::int64_t device = -1, core = -1;
-  std::string function;  ///< front door; the third part of a place
+  std::string function;   ///< front door; the third part of a place
+  std::string operation;  ///< driver
   std::uint64_t now_ns = 0;
 };
 
@@ -63,6 +64,7 @@ class Injector {
 /// Detail of a rule with its default filled in by the parser.
 bool flag(const Rule& rule, const char* name);
 std::int64_t integer(const Rule& rule, const char* name);
+std::uint64_t bits(const Rule& rule, const char* name);
 double number(const Rule& rule, const char* name);
 const std::string& text(const Rule& rule, const char* name);
 

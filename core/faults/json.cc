@@ -2,6 +2,7 @@
 #include "core/faults/json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t kMaxDepth = 16;
 constexpr std::size_t kMaxValues = 1'000'000;
 constexpr std::size_t kMaxShown = 60;
+constexpr double kLargestExact = 9007199254740992;  // 2^53
 
 /// Input of the parser that knows how far it has read: nlohmann::json tells events no position.
 class Reader {
@@ -70,6 +72,11 @@ class Builder {
     return add(std::move(json));
   }
   bool number_float(double value, const std::string&) {
+    // JSON knows one kind of numbers: 1.0 and 1e3 are integers, as long as a double holds them exactly.
+    if (value == std::floor(value) && std::abs(value) <= kLargestExact) {
+      return value < 0 ? number_integer(static_cast<std::int64_t>(value))
+                       : number_unsigned(static_cast<std::uint64_t>(value));
+    }
     Json json = value_of(Json::Type::kNumber);
     json.number = value;
     return add(std::move(json));

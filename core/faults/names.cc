@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <numeric>
 #include <vector>
 
@@ -63,9 +64,30 @@ constexpr auto kOperations = std::to_array<std::string_view>({
     "work_started",
 });
 
-constexpr auto kFunctions = std::to_array<std::string_view>({
-#include "function_names.inc"  // made from core/api/nrt.map by CMakeLists.txt
-});
+struct Described {
+  std::string_view name, result, parameters;
+};
+constexpr Described kDescribed[] = {
+#define OPENNRT_FUNCTION(result, name, parameters, arguments) {#name, #result, #parameters},
+#include "core/api/functions.inc"
+#undef OPENNRT_FUNCTION
+};
+
+constexpr auto names_of() {
+  std::array<std::string_view, std::size(kDescribed)> names;
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kDescribed[i].name;
+  return names;
+}
+constexpr auto kFunctions = names_of();
+
+const Described* described(std::string_view function) {
+  const auto found = std::find(kFunctions.begin(), kFunctions.end(), function);
+  return found == kFunctions.end() ? nullptr : &kDescribed[found - kFunctions.begin()];
+}
+
+bool has_part(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -94,6 +116,25 @@ std::span<const std::string_view> operations() {
 
 std::span<const std::string_view> functions() {
   return kFunctions;
+}
+
+bool returns_status(std::string_view function) {
+  const Described* found = described(function);
+  return found != nullptr && found->result == "NRT_STATUS";
+}
+
+// As core/api/door_call.h finds them in the arguments.
+bool names_tensor(std::string_view function) {
+  const Described* found = described(function);
+  return found != nullptr &&
+         (has_part(found->parameters, "nrt_tensor_t* ") || function == "nrt_tensor_free" ||
+          has_part(found->parameters, "char* name") || has_part(found->parameters, "char* tensor_name"));
+}
+
+bool names_model(std::string_view function) {
+  const Described* found = described(function);
+  return found != nullptr &&
+         (has_part(found->parameters, "nrt_model_t* ") || function == "nrt_load" || function == "nrt_load_collectives");
 }
 
 std::string_view nearest(std::string_view name, std::span<const std::string_view> names) {

@@ -17,13 +17,13 @@
 
 #include "core/faults/catalogue.h"
 #include "core/faults/describe.h"
+#include "core/faults/hash.h"
 #include "core/faults/json.h"
 #include "core/faults/names.h"
 
 namespace opennrt::faults {
 namespace {
 
-constexpr std::size_t kMaxRules = 65536;
 constexpr std::uintmax_t kMaxFileBytes = 64u << 20;
 constexpr double kMaxAfterMicroseconds = 1e12;
 
@@ -54,7 +54,7 @@ class Parser {
   Result<Plan> read(const Json& root) {
     Plan plan;
     plan.source = source_;
-    if (!object(root, "the plan", {"$schema", "description", "version", "seed", "rules"})) return failure();
+    if (!object(root, "", {"$schema", "description", "version", "seed", "rules"})) return failure();
     if (const Json* schema = root.find("$schema")) text(*schema, "$schema");
     if (const Json* description = root.find("description")) text(*description, "description");
     if (const Json* version = root.find("version")) {
@@ -91,13 +91,15 @@ class Parser {
   }
 
   bool object(const Json& value, const std::string& field, const std::vector<std::string_view>& known) {
-    if (value.type != Json::Type::kObject) return wrong(value, field, "an object");
+    if (value.type != Json::Type::kObject) return wrong(value, field.empty() ? "the plan" : field, "an object");
     for (const auto& [name, member] : value.members) {
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       std::string expected;
       for (const std::string_view other : known) expected += fmt::format("{}{}", expected.empty() ? "" : ", ", other);
-      return refuse(member.line,
-                    fmt::format("{}.{} is not known, expected {}", field, name, known.empty() ? "nothing" : expected));
+      const std::string_view near = nearest(name, known);
+      return refuse(member.line, fmt::format("{}{}{} is not known, expected {}{}", field, field.empty() ? "" : ".",
+                                             name, known.empty() ? "nothing" : expected,
+                                             near.empty() ? "" : fmt::format(" (is {} meant?)", near)));
     }
     return true;
   }
@@ -105,11 +107,17 @@ class Parser {
   std::uint64_t integer(const Json& value, const std::string& field, std::uint64_t least, std::uint64_t most) {
     if (value.type == Json::Type::kUnsigned && value.magnitude >= least && value.magnitude <= most)
       return value.magnitude;
-    const std::string expected = least == most       ? fmt::format("{}", least)
-                                 : most >= INT64_MAX ? fmt::format("an integer from {}", least)
-                                                     : fmt::format("an integer from {} to {}", least, most);
-    wrong(value, field, expected);
+    wrong(value, field,
+          least == most ? fmt::format("{}", least)
+                        : fmt::format("an integer from {} to {}{}", least, most, as_written(value)));
     return least;
+  }
+
+  /// 1.0 and 1e3 are integers, but a number that is larger than a double holds exactly has to be written out.
+  static std::string_view as_written(const Json& value) {
+    return value.type == Json::Type::kNumber && value.number == std::floor(value.number)
+               ? ", a number without fraction or exponent"
+               : "";
   }
 
   std::string text(const Json& value, const std::string& field, std::string_view expected = "a text") {
@@ -144,6 +152,7 @@ class Parser {
   Rule rule(const Json& json, std::uint32_t position) {
     Rule rule;
     rule.position = position;
+    rule.line = json.line;
     const std::string at = fmt::format("rules[{}]", position);
     if (!object(json, at, {"name", "fault", "where", "when", "times", "detail"})) return rule;
     rule.name = fmt::format("rule {}", position);
@@ -209,6 +218,13 @@ class Parser {
         where.engine = pattern(value, field, engines(), "pe, act, pool or dma0 to dma11, * and ? allowed");
       } else if (name == "function") {
         where.function = pattern(value, field, functions(), "a function of the C API, * and ? allowed");
+        // A rule for statuses that no function could ever return.
+        if (!failed() && kind.name == "fd_status" &&
+            std::none_of(functions().begin(), functions().end(), [&](std::string_view known) {
+              return returns_status(known) && matches(where.function, known);
+            }))
+          refuse(value.line,
+                 fmt::format("{} is {}, which returns no NRT_STATUS, expected one that does", field, value.shown()));
       } else if (name == "operation") {
         where.operation = pattern(value, field, operations(), "a function of opennrt/backend.h, * and ? allowed");
       } else {
@@ -286,6 +302,9 @@ class Parser {
         if (whole && in_range())
           return value.type == Json::Type::kInteger ? value.integer : static_cast<std::int64_t>(value.magnitude);
         break;
+      case Parameter::Type::kBits:
+        if (value.type == Json::Type::kUnsigned && value.magnitude != 0) return value.magnitude;
+        break;
       case Parameter::Type::kNumber:
         if ((whole || value.type == Json::Type::kNumber) && in_range()) return value.number;
         break;
@@ -295,7 +314,8 @@ class Parser {
           return value.text;
         break;
     }
-    wrong(value, field, expected(parameter));
+    const bool integral = parameter.type == Parameter::Type::kInteger || parameter.type == Parameter::Type::kBits;
+    wrong(value, field, expected(parameter) + std::string(integral ? as_written(value) : ""));
     return Value{};
   }
 
@@ -306,6 +326,8 @@ class Parser {
         return text == "true";
       case Parameter::Type::kInteger:
         return std::int64_t{std::stoll(text)};
+      case Parameter::Type::kBits:
+        return std::uint64_t{std::stoull(text)};
       case Parameter::Type::kNumber:
         return std::stod(text);
       case Parameter::Type::kText:
@@ -352,6 +374,8 @@ bool is_default(const Parameter& parameter, const Value& value) {
       return std::get<bool>(value) == (text == "true");
     case Parameter::Type::kInteger:
       return std::get<std::int64_t>(value) == std::stoll(text);
+    case Parameter::Type::kBits:
+      return std::get<std::uint64_t>(value) == std::stoull(text);
     case Parameter::Type::kNumber:
       return std::get<double>(value) == std::stod(text);
     case Parameter::Type::kText:
@@ -464,11 +488,24 @@ Status check_for_backend(const Plan& plan, const std::string& backend) {
     }
     if (!why.empty())
       return make_error(ErrorCode::kInvalidArgument,
-                        "{}: rules[{}] ({}): backend {} cannot have {}: {}; expected one of: {}", plan.source,
-                        rule.position, rule.name, backend, kind.name, why,
-                        kind.backends == "*" ? "any backend but vendor" : kind.backends);
+                        "{}{}: rules[{}] ({}): backend {} cannot have {}: {}; expected one of: {}", plan.source,
+                        rule.line == 0 ? "" : fmt::format(":{}", rule.line), rule.position, rule.name, backend,
+                        kind.name, why, kind.backends == "*" ? "any backend but vendor" : kind.backends);
   }
   return {};
+}
+
+std::uint64_t chip_identity(const Plan& plan) {
+  std::string text;
+  bool drawn = false;
+  for (const Rule& rule : plan.rules) {
+    if (rule.kind->level != Level::kChip) continue;
+    text += to_json(rule) + "\n";
+    drawn = drawn || rule.when.probability < 1;
+  }
+  if (text.empty()) return 0;
+  if (drawn) text += std::to_string(plan.seed);
+  return std::max<std::uint64_t>(hash_of(text), 1);
 }
 
 std::string to_json(const Plan& plan) {

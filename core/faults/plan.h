@@ -4,6 +4,7 @@
 // begins with '{'. docs/faults.schema.json is its schema, docs/fault-injection.md its guide.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -51,7 +52,7 @@ struct When {
   std::string from, to;
 };
 
-using Value = std::variant<bool, std::int64_t, double, std::string>;
+using Value = std::variant<bool, std::int64_t, std::uint64_t, double, std::string>;
 
 struct Rule {
   std::string name;  ///< for reports; no two rules share one; default "rule <position>"
@@ -61,7 +62,10 @@ struct Rule {
   std::uint64_t times = 1;              ///< how often it strikes at most, at each place; 0: without end
   std::map<std::string, Value> detail;  ///< as the kind's parameters say; defaults are filled in
   std::uint32_t position = 0;           ///< in the plan, from 0
+  std::uint32_t line = 0;               ///< where it begins in the plan's file; 0: it was not read from one
 };
+
+inline constexpr std::size_t kMaxRules = 65536;
 
 struct Plan {
   std::uint64_t seed = 0;
@@ -83,6 +87,9 @@ Result<Plan> read_plan(const std::string& value);
 /// Rules that the backend cannot have are an error that says why. `backend`: "sim", "null", "neuron" (silicon), "emulated" (neuron
 /// on an emulated machine), "vendor", or the path of a third party's.
 Status check_for_backend(const Plan& plan, const std::string& backend);
+/// Tells what the plan does in the chip from what others do: the same for plans whose rules of that level (and seed, where one
+/// has a probability) are the same; 0 when it has none.
+std::uint64_t chip_identity(const Plan& plan);
 /// The plan as JSON again, defaults left out; parse_plan(to_json(p)) is p.
 std::string to_json(const Plan& plan);
 /// One rule in one line, with its name.

@@ -23,17 +23,13 @@ ordered_json number_or_null(std::int64_t value) {
   return value < 0 ? ordered_json(nullptr) : ordered_json(value);
 }
 
-void append(int descriptor, const char* what, ordered_json content) {
+std::string line_with(const char* what, ordered_json content) {
   std::ifstream comm("/proc/self/comm");
   std::string process;
   std::getline(comm, process);
   ordered_json line = {{"pid", ::getpid()}, {"process", process}};
   line[what] = std::move(content);
-  const std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  ssize_t written = 0;
-  do {
-    written = ::write(descriptor, text.data(), text.size());
-  } while (written < 0 && errno == EINTR);
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 /// A process that is to be told from others by its name and by nothing else.
@@ -72,6 +68,8 @@ Result<Reported::Struck> struck_of(const ordered_json& strike, const std::string
   struck.device = strike.at("device").is_null() ? -1 : strike.at("device").get<std::int64_t>();
   struck.core = strike.at("core").is_null() ? -1 : strike.at("core").get<std::int64_t>();
   struck.function = strike.at("function").get<std::string>();
+  struck.operation = strike.value("operation", "");
+  struck.now_ns = strike.value("now_ns", std::uint64_t{0});
   return struck;
 }
 
@@ -101,35 +99,46 @@ Status take_line(const std::string& text, const std::string& at, Reported& repor
 
 }  // namespace
 
-Result<std::unique_ptr<Report>> Report::open(const std::string& path) {
+Result<std::unique_ptr<Report>> Report::open(const std::string& path, std::function<void(const std::string&)> lost) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
   if (descriptor < 0)
     return make_error(ErrorCode::kInvalidArgument, "OPENNRT_FAULTS_REPORT is \"{}\", expected a file to append to: {}",
                       path, std::generic_category().message(errno));
-  return std::unique_ptr<Report>(new Report(descriptor));
+  return std::unique_ptr<Report>(new Report(descriptor, path, std::move(lost)));
 }
 
 Report::~Report() {
   ::close(descriptor_);
 }
 
+void Report::append(const std::string& line) const {
+  ssize_t written = 0;
+  do {
+    written = ::write(descriptor_, line.data(), line.size());
+  } while (written < 0 && errno == EINTR);
+  if (written == static_cast<ssize_t>(line.size())) return;
+  const std::string why = written < 0 ? std::generic_category().message(errno) : "it is full";
+  if (lost_ && !told_.exchange(true))
+    lost_(fmt::format("OPENNRT_FAULTS_REPORT is \"{}\", and lines of the report are lost: {}", path_, why));
+}
+
 void Report::strike(const Strike& strike) const {
-  append(descriptor_, "strike",
-         {{"rule", ordered_json::parse(to_json(*strike.rule))},
-          {"event", strike.event},
-          {"device", number_or_null(strike.device)},
-          {"core", number_or_null(strike.core)},
-          {"function", strike.function},
-          {"now_ns", strike.now_ns}});
+  append(line_with("strike", {{"rule", ordered_json::parse(to_json(*strike.rule))},
+                              {"event", strike.event},
+                              {"device", number_or_null(strike.device)},
+                              {"core", number_or_null(strike.core)},
+                              {"function", strike.function},
+                              {"operation", strike.operation},
+                              {"now_ns", strike.now_ns}}));
 }
 
 void Report::status(std::string_view function, std::string_view name) const {
-  append(descriptor_, "status", {{"function", function}, {"status", name}});
+  append(line_with("status", {{"function", function}, {"status", name}}));
 }
 
 void Report::closed(const Alive& alive) const {
-  append(descriptor_, "closed",
-         {{"models", alive.models}, {"tensors", alive.tensors}, {"tensor_sets", alive.tensor_sets}});
+  append(
+      line_with("closed", {{"models", alive.models}, {"tensors", alive.tensors}, {"tensor_sets", alive.tensor_sets}}));
 }
 
 Result<Reported> read_report(const std::string& path) {

@@ -2,15 +2,18 @@
 //
 // What faults did, for whoever started the program: OPENNRT_FAULTS_REPORT names a file to which every process and every level
 // appends lines of JSON. `opennrt faults record`, `replay` and `campaign` read it.
-//   {"pid":1,"process":"digits","strike":{"rule":{…},"event":3,"device":0,"core":null,"function":"","now_ns":5}}
+//   {"pid":1,"process":"digits","strike":{"rule":{…},"event":3,"device":0,"core":null,"function":"","operation":"mem_alloc","now_ns":5}}
 //   {"pid":1,"process":"digits","status":{"function":"nrt_execute","status":"NRT_TIMEOUT"}}
 //   {"pid":1,"process":"digits","closed":{"models":0,"tensors":0,"tensor_sets":0}}
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/common/error.h"
@@ -25,11 +28,12 @@ struct Alive {
 };
 
 /// Thread-safe; usable in a forked child. A line is one write(2) to a file opened with O_APPEND, so that lines of several
-/// processes do not mix. What cannot be written (a full disk) is lost: a report must not fail what it reports on.
+/// processes do not mix. What cannot be written (a full disk) is lost, and `lost` told so once: a report must not fail what it reports on.
 class Report {
  public:
   /// kInvalidArgument: OPENNRT_FAULTS_REPORT cannot be opened for appending; it is made with mode 0600.
-  static Result<std::unique_ptr<Report>> open(const std::string& path);
+  static Result<std::unique_ptr<Report>> open(const std::string& path,
+                                              std::function<void(const std::string&)> lost = {});
   ~Report();
   Report(const Report&) = delete;
   Report& operator=(const Report&) = delete;
@@ -40,8 +44,14 @@ class Report {
   void closed(const Alive& alive) const;
 
  private:
-  explicit Report(int descriptor) : descriptor_(descriptor) {}
-  int descriptor_;
+  Report(int descriptor, std::string path, std::function<void(const std::string&)> lost)
+      : descriptor_(descriptor), path_(std::move(path)), lost_(std::move(lost)) {}
+  void append(const std::string& line) const;
+
+  const int descriptor_;
+  const std::string path_;
+  const std::function<void(const std::string&)> lost_;
+  mutable std::atomic<bool> told_ = false;
 };
 
 /// Such a file read back. `rules` has the rule of each strike as it was in its plan.
@@ -52,7 +62,8 @@ struct Reported {
     Rule rule;
     std::uint64_t event = 0;
     std::int64_t device = -1, core = -1;
-    std::string function;
+    std::string function, operation;
+    std::uint64_t now_ns = 0;
   };
   struct Returned {
     std::int64_t pid = 0;

@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -31,6 +33,8 @@ constexpr const char* kOldDriver =
 /// What a driver calls the version of a runtime: those whose requests are served by the backends here
 /// (aws-neuron-driver v1/neuron_dhal_v1.c, V1_RT_MIN_COMPATIBLE_VERSION and V1_RT_MAX_COMPATIBLE_VERSION).
 constexpr std::uint32_t kOldestCompatibilityId = 2, kCompatibilityId = 7;
+/// The newest release of the driver whose requests the backends were held against.
+constexpr std::uint32_t kNewestMajor = 2, kNewestMinor = 24;
 constexpr const char* kAllocateFunction = "nrt_allocate_neuron_cores";  // as the SDK's documentation shows the line
 
 constexpr const char* kFaultDecorator = "fault";
@@ -58,7 +62,7 @@ Result<faults::Plan> read_faults(const Configuration& configuration, const std::
   if (text == nullptr) return faults::Plan{};
   auto plan = faults::read_plan(text);
   if (!plan) return plan;
-  // An emulated device may have what silicon cannot: known once a device is open.
+  // An emulated device may have what silicon cannot: its backend asks it.
   if (const Status fits = faults::check_for_backend(*plan, backend == "neuron" ? "emulated" : backend); !fits)
     return tl::unexpected(fits.error());
   return plan;
@@ -101,12 +105,21 @@ Status check_driver(const umd::Backend& backend, opennrt_driver_version_t& drive
   }
   if (driver.major < 2) return make_error(ErrorCode::kDeviceGone, "{}", kOldDriver);
   const bool says = driver.compatible_max != 0;
+  const std::string_view text(driver.text, strnlen(driver.text, sizeof(driver.text)));
   if (says && (driver.compatible_max < kOldestCompatibilityId || driver.compatible_min > kCompatibilityId)) {
     return make_error(ErrorCode::kUnsupported,
                       "This Neuron Runtime (compatibility id: {}) is not compatible with the installed aws-neuron-dkms "
                       "package: version {} of the driver serves ids {} to {}",
-                      kCompatibilityId, std::string_view(driver.text, strnlen(driver.text, sizeof(driver.text))),
-                      driver.compatible_min, driver.compatible_max);
+                      kCompatibilityId, text, driver.compatible_min, driver.compatible_max);
+  }
+  static std::atomic<bool> told{false};
+  if (driver.major > kNewestMajor || (driver.major == kNewestMajor && driver.minor > kNewestMinor)) {
+    if (!told.exchange(true)) {
+      observe::log(Component::kNrt, Level::kWarn, "nrt_init",
+                   "Neuron Driver {} is newer than the newest that this runtime was checked with, {}.{}. It is used, "
+                   "because it says that it serves runtimes with compatibility ids {} to {}",
+                   text, kNewestMajor, kNewestMinor, driver.compatible_min, driver.compatible_max);
+    }
   }
   return {};
 }
@@ -169,10 +182,11 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
                                     library_paths().backend_dir, machine->host_, decorator);
   if (!backend) {
     if (choice->name_or_path == "neuron") {
-      return with_context(backend.error(),
-                          fmt::format("{} exists, but the backend for it is not there; set OPENNRT_BACKEND=sim to run "
-                                      "on the simulated Inferentia",
-                                      kFirstNeuronDevice));
+      return with_context(
+          backend.error(),
+          fmt::format("{} exists, but the backend for it cannot be used; set OPENNRT_BACKEND=sim to run "
+                      "on the simulated Inferentia",
+                      kFirstNeuronDevice));
     }
     return tl::unexpected(backend.error());
   }
@@ -207,41 +221,32 @@ Result<std::unique_ptr<Machine>> Machine::open(Configuration configuration, Deta
     return make_error(ErrorCode::kInvalidArgument, "no NeuronCores can be used with such a gap between devices");
   }
   machine->device_numbers_ = std::move(numbers);
-  if (detail == Detail::kCoreCount && api.core_holder != nullptr) {
-    // No device has more than four cores (umd refuses others), numbered like the driver's (device * 4 + core): when
-    // the last one that there can be is there, all are.
-    const std::uint32_t first = machine->device_numbers_.front() * inf1::kCoresPerDevice;
-    const std::uint32_t end = first + count * inf1::kCoresPerDevice;
-    opennrt_core_holder_t holder{};
-    if (end <= OPENNRT_MAX_CORES && api.core_holder(machine->backend_->handle(), end - 1, &holder) == 0) {
-      for (std::uint32_t core = first; core < end; ++core) machine->core_numbers_.push_back(core);
-      return machine;
-    }
+  if (const Status counted = machine->count_cores(); !counted) return tl::unexpected(counted.error());
+  if (detail == Detail::kFirstDevice && machine->devices_.empty()) {
+    if (const Status opened = machine->open_device(machine->device_numbers_.front()); !opened)
+      return tl::unexpected(opened.error());
   }
-  if (const Status opened = machine->open_devices(); !opened) return tl::unexpected(opened.error());
   return machine;
 }
 
-Status Machine::open_devices() {
-  std::vector<std::uint32_t> found;
+Status Machine::count_cores() {
+  // No device has more than four cores (umd refuses others), numbered like the driver's (device * 4 + core): when
+  // the last one that there can be is there, all are.
+  const std::uint32_t first = device_numbers_.front() * inf1::kCoresPerDevice;
+  const std::uint32_t end = (device_numbers_.back() + 1) * inf1::kCoresPerDevice;
+  opennrt_core_holder_t holder{};
+  if (end <= OPENNRT_MAX_CORES && umd::call(backend_->api().core_holder, backend_->handle(), end - 1, &holder) == 0) {
+    core_numbers_.resize(end - first);
+    std::iota(core_numbers_.begin(), core_numbers_.end(), first);
+    return {};
+  }
   for (const std::uint32_t number : device_numbers_) {
-    auto device = umd::Device::open(backend_, number);
-    if (!device) return tl::unexpected(device.error());
-    const opennrt_device_info_t& info = (*device)->info();
-    if (info.first_core > OPENNRT_MAX_CORES - info.core_count) {
-      return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number,
-                        info.core_count, info.first_core, OPENNRT_MAX_CORES);
-    }
-    for (std::uint32_t c = 0; c < info.core_count; ++c) {
-      cores_.push_back({*device, c, info.first_core + c});
-      found.push_back(info.first_core + c);
-    }
-    devices_.push_back(std::move(*device));
+    if (const Status opened = open_device(number); !opened) return opened;
   }
-  if (core_numbers_.empty()) {
-    core_numbers_.resize(found.size());
-    std::iota(core_numbers_.begin(), core_numbers_.end(), found.front());
-  }
+  std::vector<std::uint32_t> found;
+  for (const Core& core : cores_) found.push_back(core.machine_number);
+  core_numbers_.resize(found.size());
+  std::iota(core_numbers_.begin(), core_numbers_.end(), found.front());
   if (found != core_numbers_) {
     return make_error(ErrorCode::kInternal, "backend {} numbers its NeuronCores {}, expected {}", backend_->name(),
                       fmt::join(found, ","), fmt::join(core_numbers_, ","));
@@ -249,15 +254,39 @@ Status Machine::open_devices() {
   return {};
 }
 
-Status Machine::check_silicon() const {
-  const char* polls = configuration_.get("OPENNRT_NEURON_POLL");
-  const char* plan = configuration_.get("OPENNRT_FAULTS");
-  if (plan == nullptr || backend_->name() != "neuron" || devices_.front()->info().virtual_time ||
-      (polls != nullptr && std::string_view(polls) == "1"))  // an emulated device that is to look like silicon
-    return {};
-  const auto read = faults::read_plan(plan);
-  if (!read) return tl::unexpected(read.error());
-  return faults::check_for_backend(*read, "neuron");
+Status Machine::open_device(std::uint32_t number) {
+  auto device = umd::Device::open(backend_, number);
+  if (!device) return tl::unexpected(device.error());
+  const opennrt_device_info_t& info = (*device)->info();
+  if (info.first_core > OPENNRT_MAX_CORES - info.core_count) {
+    return make_error(ErrorCode::kInternal, "device {} has {} cores from nc{}, expected numbers below {}", number,
+                      info.core_count, info.first_core, OPENNRT_MAX_CORES);
+  }
+  for (std::uint32_t c = 0; c < info.core_count; ++c) cores_.push_back({*device, c, info.first_core + c});
+  devices_.push_back(std::move(*device));
+  return {};
+}
+
+Status Machine::open_devices_of(const opennrt_core_map_t& cores) {
+  const auto wanted = [&](const Core& core) { return has_bit(cores, core.machine_number); };
+  if (devices_.empty()) {  // cores are numbered as count_cores() has it
+    for (const std::uint32_t number : device_numbers_) {
+      bool any = false;
+      for (std::uint32_t c = 0; c < inf1::kCoresPerDevice; ++c)
+        any |= has_bit(cores, number * inf1::kCoresPerDevice + c);
+      if (!any) continue;
+      if (const Status opened = open_device(number); !opened) return opened;
+    }
+  }
+  std::erase_if(cores_, [&](const Core& core) { return !wanted(core); });
+  std::erase_if(devices_, [&](const std::shared_ptr<umd::Device>& device) {
+    return std::none_of(cores_.begin(), cores_.end(), [&](const Core& core) { return core.device == device; });
+  });
+  const auto count = std::accumulate(std::begin(cores.bits), std::end(cores.bits), std::size_t{0},
+                                     [](std::size_t sum, std::uint64_t bits) { return sum + std::popcount(bits); });
+  if (cores_.size() == count) return {};
+  return make_error(ErrorCode::kInternal, "backend {} has reserved {} NeuronCores, but its devices have {} of these",
+                    backend_->name(), count, cores_.size());
 }
 
 void Machine::warn_of_runtime_1() const {
@@ -365,16 +394,9 @@ Result<std::vector<Core>> Machine::reserve(const CoreRequest& request) {
   }
   holds_cores_ = true;
   reserved_ = taken;
-  if (devices_.empty()) {
-    if (const Status opened = open_devices(); !opened) return tl::unexpected(opened.error());
-  }
-  if (const Status fits = check_silicon(); !fits) return tl::unexpected(fits.error());
+  if (const Status opened = open_devices_of(taken); !opened) return tl::unexpected(opened.error());
   warn_of_runtime_1();
-  std::vector<Core> mine;
-  for (const Core& core : cores_) {
-    if (has_bit(taken, core.machine_number)) mine.push_back(core);
-  }
-  return mine;
+  return cores_;
 }
 
 }  // namespace opennrt

@@ -10,6 +10,7 @@
 #include "core/neff/neff.h"
 #include "core/observe/log.h"
 #include "core/runtime/counting.h"
+#include "core/umd/driver_call.h"
 
 namespace opennrt {
 namespace {
@@ -105,8 +106,8 @@ void Runtime::log_information() const {
   line(fmt::format("Driver version: {}", std::string_view(driver, strnlen(driver, sizeof(machine_->driver().text)))));
   line(fmt::format("Backend: {} - {}", backend.name(),
                    backend.api().description == nullptr ? "" : backend.api().description));
-  line(fmt::format("Instance: {}, {} devices, {} NeuronCores", machine_->instance_type(), machine_->devices().size(),
-                   machine_->cores().size()));
+  line(fmt::format("Instance: {}, {} devices, {} NeuronCores", machine_->instance_type(),
+                   machine_->device_numbers().size(), machine_->total_cores()));
   std::string visible;
   for (const Core& core : cores_) visible += fmt::format("{}{}", visible.empty() ? "" : ", ", core.machine_number);
   line(fmt::format("Visible cores: {}", visible));
@@ -247,7 +248,8 @@ Result<opennrt_mem_stats_t> Runtime::memory_stats(std::uint32_t vnc) const {
     return make_error(ErrorCode::kUnsupported, "backend {} does not account memory", machine_->backend().name());
   opennrt_mem_stats_t stats{};
   if (const int error = device.api().mem_stats(device.handle(), found->device_core, &stats); error != 0) {
-    return make_error(ErrorCode::kHardware, "device memory of nc{} cannot be read: {}", vnc, std::strerror(-error));
+    return make_error(umd::code_of_errno(error), "device memory of nc{} cannot be read: {}", vnc,
+                      std::strerror(-error));
   }
   return stats;
 }

@@ -23,6 +23,14 @@ std::string sender(const Notification& entry) {
                                       : fmt::format("sender {}", entry.engine);
 }
 
+/// A notification queue, as an overflow names it: type << 8 | engine.
+std::string queue_of(std::uint32_t value) {
+  constexpr const char* kTypes[] = {"trace", "notify", "event", "error"};
+  const std::uint32_t type = value >> 8 & 3, engine = value & 0xff;
+  if (type > 1 || engine >= isa::kEngines) return fmt::format("the {} queue", kTypes[type]);
+  return fmt::format("the {} queue of {}", kTypes[type], isa::engine_name(static_cast<isa::Engine>(engine)));
+}
+
 struct Fault {
   Outcome outcome;
   bool stops;  ///< the inference cannot end by itself any more
@@ -114,6 +122,8 @@ struct CoreContext::Progress {
     else if (entry.engine == kDmaSender)
       ending.message =
           fmt::format("{} on DMA engine {} queue {} ({})", fault.text, engine, queue, (*queue_name)(engine, queue));
+    else if (fault.outcome == Outcome::kNotificationOverflow)
+      ending.message = fmt::format("{} in {}", fault.text, queue_of(entry.value));
     else
       ending.message = fmt::format("{} at instruction {} of {}", fault.text, entry.value, sender(entry));
     if (static_cast<ErrorNotification>(entry.code) == ErrorNotification::kNone ||

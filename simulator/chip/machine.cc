@@ -37,7 +37,9 @@ class MachineImpl final : public Machine {
     facts_.pci_revision = config.pci_revision;
     faults_ = Faults::of(settings_.fault_plan);
     if (faults_ != nullptr && !settings_.fault_report.empty()) {
-      auto report = faults::Report::open(settings_.fault_report);
+      auto report = faults::Report::open(settings_.fault_report, [log = settings_.log](const std::string& why) {
+        if (log) log(static_cast<int>(LogLevel::kError), why);
+      });
       if (!report) return tl::unexpected(report.error());
       fault_report_ = std::move(*report);
     }

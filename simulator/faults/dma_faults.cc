@@ -37,7 +37,7 @@ void DmaQueue::at_fault(Fault fault, const Applies& applies, const Act& act) {
 bool DmaQueue::fault_at_fetch(Side side, std::uint32_t& control, std::uint64_t& address) {
   const auto any = [](const Rule&) { return true; };
   at_fault(Fault::kDescriptorCorrupt, any, [&](const Rule& rule) {
-    const auto mask = static_cast<std::uint64_t>(faults::integer(rule, "mask"));
+    const auto mask = faults::bits(rule, "mask");
     const std::string& field = faults::text(rule, "field");
     if (field == "address") {
       address ^= mask;

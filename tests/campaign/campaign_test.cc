@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `opennrt faults campaign` (issue 6, deliver 4) over shell scripts that stand for a user's program: what each end is called, what
-// an interruption loses, that shards make a whole, and that a failing plan becomes small.
-#include <signal.h>
+// `opennrt faults campaign` (docs/fault-injection.md, "Campaigns") over shell scripts that stand for a user's program: what each end is called, what
+// the reports say, that shards make a whole, and that a failing plan becomes small. campaign_state_test.cc: interruptions.
+#include "tests/campaign/fixture.h"
 
-#include <map>
-#include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
-
-#include "tests/unit/tools/fixture.h"
 
 namespace opennrt::test {
 namespace {
@@ -19,51 +14,10 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr const char* kPlan = R"({"version": 1, "seed": 10, "rules": [
-  {"name": "slow", "fault": "fd_latency", "when": {"probability": 0.5}, "times": 0},
-  {"name": "busy", "fault": "drv_error", "where": {"operation": "mem_alloc"}, "when": {"probability": 0.5}, "detail": {"errno": "EBUSY"}},
-  {"name": "abort", "fault": "dma_abort", "when": {"probability": 0.5, "after_us": 2}},
-  {"name": "hang", "fault": "engine_hang", "where": {"engine": "pe"}}]})";
-
-/// What every script begins with: the seed that it was given, and words to report as libnrt does.
-constexpr const char* kPrelude = R"(seed=$(sed -n 's/^ *"seed": \([0-9]*\),$/\1/p' "$OPENNRT_FAULTS")
-say() { printf '{"pid":%d,"process":"client",%s}\n' $$ "$1" >> "$OPENNRT_FAULTS_REPORT"; }
-strike() { say "\"strike\":{\"rule\":{\"name\":\"$1\",\"fault\":\"$1\"},\"event\":1,\"device\":0,\"core\":0,\"function\":\"\",\"now_ns\":0}"; }
-status() { say "\"status\":{\"function\":\"nrt_execute\",\"status\":\"$1\"}"; }
-closed() { say "\"closed\":{\"models\":$1,\"tensors\":$2,\"tensor_sets\":0}"; }
-has() { grep -q "\"fault\": \"$1\"" "$OPENNRT_FAULTS"; }
-)";
-
-class CampaignTest : public Tool {
- protected:
-  std::string script(const std::string& body) const {
-    write_text(folder_ / "client.sh", kPrelude + body);
-    return (folder_ / "client.sh").string();
-  }
-
-  /// Runs a campaign with its state in `state`.
-  Outcome campaign(const std::string& state, std::vector<std::string> options, const std::string& client,
-                   const std::string& jobs = "4") const {
-    write_text(folder_ / "plan.json", kPlan);
-    std::vector<std::string> all{
-        "faults", "campaign", "--plan", (folder_ / "plan.json").string(), "--state", (folder_ / state).string(),
-        "--jobs", jobs};
-    all.insert(all.end(), options.begin(), options.end());
-    for (const std::string& word : {std::string("--"), std::string("sh"), client}) all.push_back(word);
-    return opennrt(all);
-  }
-
-  /// Outcomes by run, as the state has them.
-  std::map<std::uint64_t, std::string> outcomes(const std::string& state) const {
-    std::map<std::uint64_t, std::string> found;
-    std::istringstream lines(read_text(folder_ / state / "results.jsonl"));
-    for (std::string line; std::getline(lines, line);) {
-      const json result = json::parse(line);
-      EXPECT_TRUE(found.emplace(result.at("run"), result.at("outcome")).second) << "run twice: " << line;
-    }
-    return found;
-  }
-};
+/// Of the rules of kPlan, none strikes in a script that does not say so.
+constexpr const char* kNever =
+    "rule 'slow' (fd_latency) struck 0 times\nrule 'busy' (drv_error) struck 0 times\n"
+    "rule 'abort' (dma_abort) struck 0 times\nrule 'hang' (engine_hang) struck 0 times\n";
 
 TEST_F(CampaignTest, GivenEachWayToEndThenItIsClassified) {
   const std::string client = script(R"(case $seed in
@@ -111,7 +65,7 @@ TEST_F(CampaignTest, GivenRunsThatPassThenTheReportsSayThatAndItSucceeds) {
   const Outcome run = campaign("state", {"--runs", "20", "--junit", junit, "--html", html, "--seed", "3"},
                                script("strike dma_abort; exit 0"));
   EXPECT_EQ(run.exit, 0) << run.err;
-  EXPECT_EQ(run.out, "20 runs: 20 passed\n");
+  EXPECT_EQ(run.out, std::string("20 runs: 20 passed\n") + kNever);
   EXPECT_THAT(run.err, HasSubstr("20/20: 20 passed\n"));  // no terminal: plain lines
   EXPECT_THAT(run.err, Not(HasSubstr("\r")));
   EXPECT_THAT(read_text(junit), AllOf(HasSubstr("tests=\"20\" failures=\"0\""), HasSubstr("name=\"run 19 seed 22\"")));
@@ -138,7 +92,16 @@ TEST_F(CampaignTest, GivenOutputThatMustBeTheSameThenAnotherOneIsAWrongResult) {
   EXPECT_EQ(outcomes("same"), wanted);
   EXPECT_EQ(outcomes("file"), wanted);
   expect_failure(campaign("bad", {"--runs", "1", "--same-output"}, script("exit 1")), 1,
-                 HasSubstr("--same-output: the command fails without any fault"));
+                 HasSubstr("--same-output: without any fault the command's end is: undocumented error (exit status 1"));
+}
+
+TEST_F(CampaignTest, GivenACommandThatPrintsSomethingElseEachTimeThenSameOutputIsRefused) {
+  expect_failure(campaign("state", {"--runs", "1", "--same-output"},
+                          script("echo x >> '" + (folder_ / "count").string() + "'; wc -l < '" +
+                                 (folder_ / "count").string() + "'")),
+                 1, HasSubstr("--same-output: without any fault the command prints something else each time, see "));
+  expect_failure(campaign("late", {"--runs", "1", "--same-output", "--timeout", "0.2"}, script("sleep 1000")), 1,
+                 HasSubstr("end is: hang (it did not end in time)"));
 }
 
 TEST_F(CampaignTest, GivenRunsThenEachHasAFolderAndARuntimeOfItsOwn) {
@@ -149,28 +112,6 @@ TEST_F(CampaignTest, GivenRunsThenEachHasAFolderAndARuntimeOfItsOwn) {
   std::istringstream words(read_text(folder_ / "seen"));
   const std::set<std::string> different{std::istream_iterator<std::string>(words), {}};
   EXPECT_EQ(different.size(), 12u);
-}
-
-// "resumes after interruption": every run is done once, and what was done is not done again.
-TEST_F(CampaignTest, GivenAnInterruptionWhenResumedThenEachRunIsDoneOnce) {
-  const std::string log = (folder_ / "log").string();
-  // The sixth run interrupts the campaign, once.
-  const std::string client = script("echo $seed >> '" + log + "'; if [ $seed = 15 ] && [ ! -e '" + log +
-                                    ".once' ]; then touch '" + log + ".once'; kill -INT $PPID; sleep 100; fi");
-  const std::vector<std::string> options{"--runs", "12"};
-  expect_failure(campaign("state", options, client, "1"), 1,
-                 HasSubstr("interrupted after 5 of 12 runs; --resume goes on"));
-  EXPECT_EQ(outcomes("state").size(), 5u);
-  expect_failure(campaign("state", options, client, "1"), 1,
-                 HasSubstr("has a campaign already: --resume goes on with it"));
-  // As after a machine that went down: the last line is not whole.
-  write_text(folder_ / "state" / "results.jsonl", read_text(folder_ / "state" / "results.jsonl") + "{\"run\":5,\"se");
-  const Outcome resumed = campaign("state", {"--runs", "12", "--resume"}, client, "1");
-  EXPECT_EQ(resumed.exit, 0) << resumed.err;
-  EXPECT_EQ(resumed.out, "12 runs: 12 passed\n");
-  EXPECT_EQ(outcomes("state").size(), 12u);
-  EXPECT_EQ(read_text(log), "10\n11\n12\n13\n14\n15\n15\n16\n17\n18\n19\n20\n21\n");
-  expect_failure(campaign("state", {"--runs", "13", "--resume"}, client), 1, HasSubstr("is of another campaign"));
 }
 
 TEST_F(CampaignTest, GivenShardsThenMergedTheyAreTheWhole) {
@@ -195,7 +136,13 @@ TEST_F(CampaignTest, GivenShardsThenMergedTheyAreTheWhole) {
   EXPECT_EQ(without_times(read_text(part("merged.xml"))), without_times(read_text(part("whole.xml"))));
   expect_failure(opennrt({"faults", "campaign", "--merge", part("part1"), part("part3")}), 1,
                  HasSubstr("13 of 20 runs are there, run 1 is the first that is missing"));
-  expect_failure(campaign("other", {"--shard", "4/3"}, client), 1,
+  expect_failure(opennrt({"faults", "campaign", "--merge", part("nodir")}), 1, HasSubstr("there is no folder "));
+  campaign("longer", {"--runs", "21", "--no-shrink"}, client);
+  expect_failure(opennrt({"faults", "campaign", "--merge", part("part1"), part("longer")}), 1,
+                 HasSubstr("is of another campaign than " + part("part1") + ": --runs is 21, there it is 20"));
+  expect_failure(opennrt({"faults", "campaign", "--merge", part("part1"), "--runs", "4"}), 2,
+                 HasSubstr("not with --runs"));
+  expect_failure(campaign("other", {"--shard", "4/3"}, client), 2,
                  HasSubstr("--shard is '4/3', expected i/n with i from 1 to n"));
 }
 
@@ -223,8 +170,10 @@ TEST_F(CampaignTest, GivenARecordedRunThatLeaksThenThePlanShrinksToTheFaultThatD
 }
 
 TEST_F(CampaignTest, GivenAFailureWithoutAnyFaultThenTheMinimalPlanIsEmpty) {
-  campaign("state", {"--runs", "2"}, script("exit 5"));
+  const Outcome run = campaign("state", {"--runs", "2"}, script("exit 5"));
   EXPECT_EQ(json::parse(read_text(folder_ / "state" / "minimal-0.json")).at("rules"), json::array());
+  EXPECT_THAT(run.err, HasSubstr("minimal plan with 0 rules: "));
+  EXPECT_THAT(run.err, HasSubstr("minimal-0.json: it ends so without any fault\n"));
 }
 
 TEST_F(CampaignTest, GivenTheSlurmScriptThenEachTaskDoesItsShardAndTheyMerge) {
@@ -245,17 +194,92 @@ TEST_F(CampaignTest, GivenTheSlurmScriptThenEachTaskDoesItsShardAndTheyMerge) {
   EXPECT_EQ(outcomes("shared/shard-2").size(), 2u);
   const Outcome merged = opennrt({"faults", "campaign", "--merge", shared + "/shard-1", shared + "/shard-2"});
   EXPECT_EQ(merged.exit, 0) << merged.err;
-  EXPECT_EQ(merged.out, "5 runs: 5 passed\n");
+  EXPECT_EQ(merged.out, std::string("5 runs: 5 passed\n") + kNever);
   EXPECT_EQ(run_program({"/bin/sh", array, "plan.json", "5"}, environment).exit, 2);
 }
 
 TEST_F(CampaignTest, GivenNoPlanOrNoCommandOrAWrongOneThenItSaysWhatIsExpected) {
-  expect_failure(opennrt({"faults", "campaign", "--state", (folder_ / "s").string()}), 1,
+  expect_failure(opennrt({"faults", "campaign", "--state", (folder_ / "s").string()}), 2,
                  HasSubstr("expected --plan PLAN and, after --, a command"));
   write_text(folder_ / "plan.json", kPlan);
   expect_failure(opennrt({"faults", "campaign", "--plan", (folder_ / "plan.json").string(), "--state",
                           (folder_ / "s").string(), "--", "/nowhere/x"}),
                  1, HasSubstr("cannot start /nowhere/x"));
+  for (const std::string seed : {"-1", "2x", "18446744073709551616"})
+    expect_failure(campaign("s", {"--seed", seed}, script("exit 0")), 2, HasSubstr("'" + seed + "' is no seed"));
+  EXPECT_THAT(opennrt({"faults", "campaign", "--help"}).out,
+              AllOf(HasSubstr("--no-shrink"), Not(HasSubstr("{false}"))));
+}
+
+// A report that cannot be written is known before the runs, and not after them.
+TEST_F(CampaignTest, GivenAReportThatCannotBeWrittenThenNothingIsRun) {
+  const std::string client = script("touch '" + (folder_ / "ran").string() + "'");
+  expect_failure(campaign("s", {"--html", folder_.path().string()}, client), 1, HasSubstr("which is a folder"));
+  expect_failure(campaign("s", {"--junit", (folder_ / "no" / "j.xml").string()}, client), 1,
+                 HasSubstr("there is no folder"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "ran"));
+}
+
+TEST_F(CampaignTest, GivenBytesThatAreNotTextThenTheReportsAreUtf8AndXml) {
+  const std::string junit = (folder_ / "junit.xml").string(), html = (folder_ / "report.html").string();
+  const std::string bytes = R"(a\377b\355\240\200c\300\200d\357\277\277e\001f\303\244)";
+  campaign("state", {"--runs", "1", "--junit", junit, "--html", html, "--no-shrink"},
+           script("printf '" + bytes + "\n' >&2; exit 5"));
+  for (const std::string& page : {junit, html}) {
+    const std::string text = read_text(page);
+    EXPECT_NO_THROW((void)json(text).dump()) << page << " is not UTF-8";
+    EXPECT_THAT(text, AllOf(HasSubstr("a\uFFFDb"), HasSubstr("\uFFFDe f\u00e4"), Not(HasSubstr("\uFFFF"))));
+  }
+}
+
+TEST_F(CampaignTest, GivenRulesThatStruckThenEachIsCountedAndOneThatNeverDidIsNamed) {
+  const std::string junit = (folder_ / "junit.xml").string(), html = (folder_ / "report.html").string();
+  const Outcome run =
+      campaign("state", {"--runs", "3", "--junit", junit, "--html", html}, script(R"(for name in slow slow busy; do
+      say "\"strike\":{\"rule\":{\"name\":\"$name\",\"fault\":\"fd_latency\"},\"event\":1,\"device\":0,\"core\":0,\"function\":\"\",\"now_ns\":0}"
+    done)"));
+  EXPECT_EQ(run.exit, 0) << run.err;
+  EXPECT_EQ(run.out,
+            "3 runs: 3 passed\nrule 'abort' (dma_abort) struck 0 times\nrule 'hang' (engine_hang) struck 0 times\n");
+  EXPECT_THAT(read_text(junit),
+              AllOf(HasSubstr("<property name=\"rule slow (fd_latency)\" value=\"struck 6 times\"/>"),
+                    HasSubstr("<property name=\"rule hang (engine_hang)\" value=\"struck 0 times\"/>")));
+  EXPECT_THAT(read_text(html),
+              HasSubstr("<tr><td>hang</td><td><code>engine_hang</code></td><td class=\"n bad\">0</td>"));
+  EXPECT_EQ(json::parse(read_text(folder_ / "state" / "campaign.json")).at("struck"),
+            json::parse(R"({"slow": 6, "busy": 3, "abort": 0, "hang": 0})"));
+}
+
+// What nrt_init says of a plan that it refuses stops the campaign: nothing can be learnt from its runs.
+TEST_F(CampaignTest, GivenAPlanThatIsRefusedThenTheCampaignStopsWithTheMessage) {
+  const std::string refuse =
+      "echo \"2026-Nov-23 07:00:00.0 1:1 ERROR  NRT:nrt_init  $OPENNRT_FAULTS: rules[2] (abort): "
+      "backend null cannot have dma_abort\" >&2; exit 1";
+  expect_failure(campaign("state", {"--runs", "50"}, script(refuse), "1"), 1,
+                 AllOf(HasSubstr("run 0: the plan was refused, no run can tell anything: "),
+                       HasSubstr("plan.json: rules[2] (abort): backend null cannot have dma_abort")));
+  EXPECT_EQ(outcomes("state").size(), 0u);
+  // Nothing is lost: the folder may be used again.
+  EXPECT_EQ(campaign("state", {"--runs", "1"}, script("exit 0")).exit, 0);
+}
+
+TEST_F(CampaignTest, GivenMuchOutputThenBeginningAndEndAreKept) {
+  campaign("state", {"--runs", "1", "--no-shrink"},
+           script("echo first; yes | head -c 3000000; echo 'ERROR: AddressSanitizer: x' >&2; exit 1"));
+  const std::string kept = read_text(folder_ / "state" / "run-0" / "stdout");
+  EXPECT_LT(kept.size(), 1100000u);
+  EXPECT_THAT(kept.substr(0, 6), "first\n");
+  EXPECT_THAT(kept, HasSubstr("bytes left out by opennrt]"));
+}
+
+TEST_F(CampaignTest, GivenARelativeProgramInAScratchFolderThenItIsFoundFromHere) {
+  write_text(folder_ / "program", "#!/bin/sh\nexit 0\n");
+  std::filesystem::permissions(folder_ / "program", std::filesystem::perms::owner_all);
+  write_text(folder_ / "plan.json", kPlan);
+  const Outcome run = run_program({"/bin/sh", "-c",
+                                   "cd '" + folder_.path().string() + "' && exec '" + bin("opennrt").string() +
+                                       "' faults campaign -p plan.json -n 2 --in-scratch -- ./program"});
+  EXPECT_EQ(run.exit, 0) << run.err;
 }
 
 }  // namespace

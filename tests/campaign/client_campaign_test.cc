@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Campaigns over a real client of the C API on the simulator (issue 6, "Must show"): one that does everything right has documented
+// Campaigns over a real client of the C API on the simulator (docs/fault-injection.md, "Campaigns"): one that does everything right has documented
 // ends only, and each mistake is caught and its plan shrunk to one rule.
 #include <nlohmann/json.hpp>
 
@@ -17,7 +17,8 @@ using ::testing::Not;
 class ClientCampaign : public Tool {
  protected:
   /// 40 runs; about half of them meet a fault.
-  Outcome campaign(const std::string& mistake, const std::vector<std::string>& more = {}) {
+  Outcome campaign(const std::string& mistake, const std::vector<std::string>& more = {},
+                   const std::string& backend = "sim") {
     write_text(folder_ / "plan.json", R"({"version": 1, "seed": 5, "rules": [
       {"name": "corrected", "fault": "sram_correctable", "when": {"probability": 0.05}, "times": 0},
       {"name": "slow", "fault": "engine_slow", "when": {"probability": 0.02}, "times": 0, "detail": {"factor": 3}},
@@ -33,7 +34,7 @@ class ClientCampaign : public Tool {
     const std::string client =
         (std::filesystem::path(required_variable("OPENNRT_BUILD_DIR")) / "tests" / "buggy_client").string();
     for (const std::string& word : {std::string("--"), client, compiled_digits(), mistake}) all.push_back(word);
-    return opennrt(all);
+    return opennrt(all, {{"OPENNRT_BACKEND", backend}});
   }
 
   void expect_caught(const std::string& mistake, const std::string& outcome,
@@ -56,6 +57,13 @@ TEST_F(ClientCampaign, GivenAClientWithoutMistakesThenEveryEndIsDocumented) {
   EXPECT_EQ(run.exit, 0) << run.err;
   EXPECT_THAT(run.out, AllOf(HasSubstr("40 runs: "), HasSubstr(" passed, "), HasSubstr(" documented error\n")));
   EXPECT_THAT(run.out, Not(HasSubstr("undocumented")));
+}
+
+// A plan that nrt_init refuses says nothing about a client.
+TEST_F(ClientCampaign, GivenABackendThatCannotHaveAFaultThenTheCampaignStopsAndSaysWhy) {
+  expect_failure(campaign("good", {}, "null"), 1,
+                 AllOf(HasSubstr("the plan was refused, no run can tell anything: "),
+                       HasSubstr("rules[0] (corrected): backend null cannot have sram_correctable")));
 }
 
 TEST_F(ClientCampaign, GivenAClientThatIgnoresAStatusThenItsWrongResultIsCaughtAndThePlanIsOneRule) {

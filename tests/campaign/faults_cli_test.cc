@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `opennrt faults` list, explain, schema, check, record and replay (issue 6, deliver 1).
+// `opennrt faults` list, explain, schema, check, record and replay (docs/fault-injection.md).
 #include "core/faults/catalogue.h"
 #include "tests/unit/tools/fixture.h"
 
@@ -26,10 +26,13 @@ strike() {
   printf '{"pid":%d,"process":"program","strike":{"rule":{"name":"%s","fault":"fd_latency","where":{"function":"nrt_execute"}},"event":%d,"device":null,"core":null,"function":"nrt_execute","now_ns":0}}\n' $$ "$1" "$2" >> "$OPENNRT_FAULTS_REPORT"
 }
 case $plan in
+  *quiet*) ;;
   *'"nth": 3'*) strike "slow #0" 3; [ "${FORGET:-0}" = 1 ] || strike "slow #1" 5 ;;
   *) strike slow 3; strike slow 5 ;;
 esac
 echo "worked"
+[ "${HANG:-0}" = 1 ] && exec sleep 100000
+[ "${STOP:-0}" = 1 ] && kill -INT $PPID && exec sleep 100000
 exit ${EXIT:-0}
 )");
   }
@@ -62,7 +65,7 @@ TEST_F(FaultsCli, SchemaIsThePublishedOne) {
             read_text(std::filesystem::path(required_variable("OPENNRT_SOURCE_DIR")) / "docs" / "faults.schema.json"));
 }
 
-// Issue 6: "refused with line, field and what was expected; an impossible rule says so".
+// Refused with line, field and what was expected; an impossible rule says so (docs/fault-injection.md).
 TEST_F(FaultsCli, CheckRefusesWithLineAndFieldAndImpossibleRules) {
   const std::string good = file("good.json", "{\"version\": 1, \"seed\": 4, \"rules\": [{\"fault\": \"dma_abort\"}]}");
   const Outcome fine = opennrt({"faults", "check", good, "--backend", "sim"});
@@ -74,8 +77,59 @@ TEST_F(FaultsCli, CheckRefusesWithLineAndFieldAndImpossibleRules) {
       file("bad.json", "{\"version\": 1,\n\"rules\": [{\"fault\": \"dma_abort\",\n\"when\": {\"every\": -3}}]}");
   expect_failure(opennrt({"faults", "check", bad}), 1,
                  HasSubstr("bad.json:3: rules[0].when.every is -3, expected an integer from 1"));
-  expect_failure(opennrt({"faults", "check", (folder_ / "none").string()}), 1, HasSubstr("No such file"));
+  expect_failure(
+      opennrt({"faults", "check", (folder_ / "none").string()}), 1,
+      AllOf(HasSubstr("cannot read the plan "), HasSubstr("No such file"), Not(HasSubstr("OPENNRT_FAULTS"))));
+  expect_failure(opennrt({"faults", "check", folder_.path().string()}), 1,
+                 HasSubstr("it is a folder, expected a file"));
+  expect_failure(opennrt({"faults", "check", good, "--backend", "emulatd"}), 2,
+                 HasSubstr("'emulatd' is no backend, expected sim, null, neuron, emulated, vendor or the path"));
+  EXPECT_EQ(opennrt({"faults", "check", good, "--backend", "neuron"}, {{"OPENNRT_EMULATED_MACHINE", "/nowhere"}}).exit,
+            0);
+  const Outcome piped =
+      run_program({"/bin/sh", "-c", "cat '" + good + "' | '" + bin("opennrt").string() + "' faults check /dev/stdin"});
+  EXPECT_EQ(piped.out, "/dev/stdin: 1 rule, seed 4\n") << piped.err;
   expect_failure(opennrt({"faults"}), 2, HasSubstr("--help"));
+}
+
+TEST_F(FaultsCli, CheckAndCampaignWarnOfRulesThatCanHardlyStrike) {
+  const std::string plan =
+      file("odd.json",
+           R"({"version": 1, "rules": [{"fault": "dma_abort", "when": {"between": ["nrt_laod:2", "nrt_close"]}}]})");
+  const Outcome checked = opennrt({"faults", "check", plan});
+  EXPECT_EQ(checked.exit, 0);
+  EXPECT_THAT(checked.err, AllOf(HasSubstr("opennrt: warning: " + plan + ":1: rules[0] (rule 0): "),
+                                 HasSubstr("is nrt_load meant?")));
+  const Outcome run = opennrt(
+      {"faults", "campaign", "-p", plan, "-n", "1", "--state", (folder_ / "state").string(), "--", "/bin/true"});
+  EXPECT_THAT(run.err, HasSubstr("opennrt: warning: " + plan));
+}
+
+TEST_F(FaultsCli, RecordOfNothingAndReplayOfNothingFail) {
+  const std::string plan = file(
+      "quiet.json", R"({"version": 1, "description": "quiet", "rules": [{"name": "quiet", "fault": "fd_latency"}]})");
+  const std::string recorded = (folder_ / "recorded.json").string(), script = program();
+  expect_failure(opennrt({"faults", "record", "-p", plan, "-o", recorded, "--", "sh", script}), 1,
+                 HasSubstr("quiet.json: no fault struck while the command ran, nothing is recorded"));
+  EXPECT_FALSE(std::filesystem::exists(recorded));
+  expect_failure(opennrt({"faults", "replay", file("empty.json", R"({"version": 1, "rules": []})"), "--", "true"}), 1,
+                 HasSubstr("empty.json: it has no rules, expected a plan that opennrt faults record wrote"));
+  expect_failure(opennrt({"faults", "record", "-p", plan, "-o", plan, "--", "true"}), 2,
+                 HasSubstr("--output is the plan itself"));
+}
+
+TEST_F(FaultsCli, RecordOfACommandThatHangsHasWhatStruckUntilThen) {
+  const std::string plan = file("plan.json", R"({"version": 1, "rules": [{"name": "slow", "fault": "fd_latency"}]})");
+  const std::string recorded = (folder_ / "recorded.json").string(), script = program();
+  const Outcome late =
+      opennrt({"faults", "record", "-p", plan, "-o", recorded, "--timeout", "2", "--", "sh", script}, {{"HANG", "1"}});
+  EXPECT_EQ(late.exit, 0) << late.err;
+  EXPECT_THAT(late.err, HasSubstr("the command was not done within 2 s and was ended"));
+  EXPECT_THAT(late.out, HasSubstr(recorded + ": 2 faults\n"));
+  std::filesystem::remove(recorded);
+  expect_failure(opennrt({"faults", "record", "-p", plan, "-o", recorded, "--", "sh", script}, {{"STOP", "1"}}), 130,
+                 HasSubstr("interrupted; " + recorded + " has the 2 faults until then"));
+  EXPECT_THAT(read_text(recorded), AllOf(HasSubstr("\"nth\": 3"), HasSubstr("\"nth\": 5")));
 }
 
 TEST_F(FaultsCli, RecordWritesWhatStruckAndReplayConfirmsIt) {

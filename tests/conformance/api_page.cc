@@ -19,8 +19,8 @@ constexpr const char* kHead = R"(# The C API: what is served
      the page is not what it would write. A test that is named here stays while the run confirms it, and so a better one can be
      put in its place. -->
 
-Every function of the public headers, the version node under which `libnrt.so.1` exports it, its state, the requirements that it
-serves (`A2`: it is there, and says what it cannot do), and for each side a test of `tests/conformance` in which it succeeds and one
+Every function of the public headers, the version node under which `libnrt.so.1` exports it, its state, the
+[requirements](requirements.md) that it serves (`A2`: it is there, and says what it cannot do), and for each side a test of `tests/conformance` in which it succeeds and one
 in which it is refused, with the status. Which failure is which status is in [statuses.md](statuses.md). A function that this
 hardware does not have logs one warning per process. `tests/unit/api` pins symbols, versions, values and layouts.
 )";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Issue 6, deliver 2 and 3: each fault that happens inside the chip, through the C API: the documented status, console
+// docs/fault-injection.md, "The kinds": each fault that happens inside the chip, through the C API: the documented status, console
 // text, counters and trace; the documented recovery works; a neighbour core that computes meanwhile notices nothing.
 #include <gmock/gmock.h>
 #include <opennrt/marker.h>

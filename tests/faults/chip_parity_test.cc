@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Issue 6, "must show": the same plan on `sim` and on an emulated /dev/neuron: the same statuses, the same recoveries and
+// docs/fault-table.md: the same plan on `sim` and on an emulated /dev/neuron: the same statuses, the same recoveries and
 // neighbours, inference by inference.
 #include <gtest/gtest.h>
 
@@ -94,6 +94,43 @@ TEST(ChipOnEmulatedDevice, givenASilentFirmwareWhenCoresAreTakenThenTheRuntimeDo
   const Outcome emulated = run("neuron", R"({"fault": "firmware_silent", "detail": {"requests": 1}})");
   EXPECT_EQ(emulated.exit, 1);
   EXPECT_EQ(emulated.out.substr(0, 10), "nrt_init: ") << emulated.out;
+}
+
+/// A client with a plan of its own, on a machine that was started under another one.
+Outcome run_apart(const std::string& machine, const std::string& client) {
+  const TemporaryFolder folder;
+  const std::string build = std::getenv("OPENNRT_BUILD_DIR");
+  const auto plan = [](const std::string& rules) {
+    return rules.empty() ? rules : R"({"version": 1, "rules": [)" + rules + "]}";
+  };
+  return run_program(
+      {build + "/bin/opennrt", "emulate", "--", "env", "OPENNRT_FAULTS=" + plan(client), build + "/tests/chip_client"},
+      {{"OPENNRT_RUNTIME_DIR", folder.path()}, {"OPENNRT_BACKEND", "neuron"}, {"OPENNRT_FAULTS", plan(machine)}});
+}
+
+constexpr const char* kHang = R"({"name": "hang", "fault": "engine_hang", "where": {"core": 1}})";
+
+TEST(ChipOnEmulatedDevice, givenAMachineStartedWithoutThePlanThenFaultsOfTheChipAreRefusedAndNotLost) {
+  for (const std::string machine : {"", R"({"fault": "drv_missing", "where": {"process": "nobody"}})"}) {
+    const Outcome alone = run_apart(machine, kHang);
+    EXPECT_EQ(alone.out, "nrt_init: 2\n") << alone.err;
+    EXPECT_NE(
+        alone.err.find("OPENNRT_FAULTS has faults of the chip, and they would never strike: this emulated machine was "
+                       "started without any. Expected that `opennrt emulate` itself runs under the plan"),
+        std::string::npos)
+        << alone.err;
+  }
+  const Outcome other = run_apart(R"({"fault": "dma_abort", "where": {"core": 1}})", kHang);
+  EXPECT_EQ(other.out, "nrt_init: 2\n") << other.err;
+  EXPECT_NE(other.err.find("was started with others"), std::string::npos) << other.err;
+}
+
+TEST(ChipOnEmulatedDevice, givenAMachineWithTheSameFaultsOfTheChipThenAClientMayHaveOthersOfTheDriver) {
+  const Outcome same =
+      run_apart(kHang, std::string(kHang) + R"(, {"fault": "drv_slow", "where": {"operation": "mem_free"}})");
+  EXPECT_EQ(same.out.substr(0, 20), "opened: 5 not right,") << same.err;
+  const Outcome none = run_apart(kHang, "");
+  EXPECT_EQ(none.out.substr(0, 20), "opened: 5 not right,") << none.err;
 }
 
 INSTANTIATE_TEST_SUITE_P(, ChipParity, ::testing::ValuesIn(kCases),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Issue 6, deliver 2: faults at the front door, on any backend, the vendor's runtime included: a status instead of the work or
+// docs/fault-injection.md: faults at the front door, on any backend, the vendor's runtime included: a status instead of the work or
 // after it, latencies, limits of memory, markers. A faulted call leaves everything as it was.
 #include <dlfcn.h>
 #include <gmock/gmock.h>
@@ -285,6 +285,39 @@ TEST_P(Door, givenTheSamePlanWhenOpenedAgainThenWhatHasStruckHasStruck) {
         return 0;
       }));
   EXPECT_EQ(reported().strikes.size(), 1u);
+}
+
+// A plan that is wrong is said once: nrt_get_status_as_str answers without it.
+TEST_P(Door, givenAWrongPlanThenItIsSaidOnceByTheCallThatIsRefused) {
+  const Ended ended =
+      under(R"({"fault": "fd_status", "where": {"function": "nrt_close"}, "detail": {"status": "NRT_FAILURE"}})", [] {
+        REQUIRE(open_library() == NRT_INVALID);
+        REQUIRE(std::string(nrt_get_status_as_str(NRT_INVALID)) == "NRT_INVALID");
+        return 0;
+      });
+  succeeded(ended);
+  const std::string said =
+      "rules[0].where.function is \"nrt_close\", which returns no NRT_STATUS, expected one that does";
+  EXPECT_THAT(ended.err, HasSubstr("OPENNRT_FAULTS:1: " + said));
+  EXPECT_EQ(ended.err.find(said), ended.err.rfind(said)) << ended.err;
+}
+
+// A limit of memory counts a call that a status of choice ends.
+TEST_P(Door, givenAStatusForACallThenALimitHasCountedItToo) {
+  const Ended ended = under(
+      R"({"fault": "fd_status", "where": {"function": "nrt_load"}, "detail": {"status": "NRT_TIMEOUT"}},
+         {"fault": "fd_allocation_limit", "where": {"function": "nrt_load"}, "when": {"nth": 2}})",
+      [] {
+        nrt_model_t* model = nullptr;
+        REQUIRE(open_library() == NRT_SUCCESS);
+        REQUIRE(load(&model) == NRT_TIMEOUT);
+        REQUIRE(load(&model) == NRT_RESOURCE);
+        REQUIRE(load(&model) == NRT_SUCCESS);
+        REQUIRE(nrt_unload(model) == NRT_SUCCESS);
+        nrt_close();
+        return 0;
+      });
+  succeeded(ended);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Door, ::testing::Values("null", "sim", "vendor"),

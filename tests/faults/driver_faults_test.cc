@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Issue 6, deliver 2, 3 and 5: faults between the runtime and its driver, through the C API. After each one the documented
+// docs/fault-injection.md, "The kinds": faults between the runtime and its driver, through the C API. After each one the documented
 // recovery works, and a neighbour core that computes meanwhile notices nothing.
 #include <gmock/gmock.h>
 

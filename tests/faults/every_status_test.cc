@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Issue 6, deliver 3: every NRT_STATUS that the runtime can return on Inf1 is reached by a plan, by way of the hardware where
+// docs/fault-injection.md: every NRT_STATUS that the runtime can return on Inf1 is reached by a plan, by way of the hardware where
 // there is one: with the documented console text, counters and trace event (kCounted in cells.h); after each the application gets well
 // again.
 #include <gmock/gmock.h>
@@ -27,8 +27,9 @@ struct Reached {
 constexpr const char* kProgram = "says what the program did wrong, which no fault makes it do";
 const Reached kReached[] = {
     {"NRT_FAILURE", R"({"fault": "drv_missing"})", "nrt_init +Unable to determine Neuron Driver version"},
-    // An instruction in device memory that is damaged is reported as such; when it is run again it is what it has become.
-    {"NRT_INVALID", R"({"fault": "dram_uncorrectable", "where": {"core": 1}})",
+    // DMA engine 5 feeds POOL from device memory. An instruction there that is damaged is reported as such; when it is run
+    // again it is what it has become.
+    {"NRT_INVALID", R"({"fault": "dram_uncorrectable", "where": {"core": 1, "engine": "dma5"}})",
      STATUS "illegal instruction at instruction 0 of pool"},
     {"NRT_INVALID_HANDLE", nullptr, kProgram},
     {"NRT_RESOURCE", R"({"fault": "drv_allocation_limit", "where": {"core": 1}})",
@@ -54,24 +55,25 @@ const Reached kReached[] = {
      STATUS "numerical error \\(INFER_ERROR_SUBTYPE_NUMERICAL\\)"},
     // Byte 6 of an instruction: by how much it raises its semaphore.
     {"NRT_EXEC_COMPLETED_WITH_ERR",
-     R"({"fault": "dram_uncorrectable", "where": {"core": 1}, "detail": {"offset": 6, "bit": 1}})",
+     R"({"fault": "dram_uncorrectable", "where": {"core": 1, "engine": "dma5"}, "detail": {"offset": 6, "bit": 1}})",
      STATUS "semaphore 1 is 6 at the end of the inference on Neuron Device 0 NC 1, expected 0"},
     {"NRT_EXEC_NC_BUSY", nullptr,
      "cores are reserved at nrt_init, which says NRT_RESOURCE; from then on they are ours"},
     // Bytes 24 to 27: where it writes; it is far away, and in PSUM.
-    {"NRT_EXEC_OOB", R"({"fault": "dram_uncorrectable", "where": {"core": 1}, "detail": {"offset": 26, "bit": 0}})",
+    {"NRT_EXEC_OOB",
+     R"({"fault": "dram_uncorrectable", "where": {"core": 1, "engine": "dma5"}, "detail": {"offset": 26, "bit": 0}})",
      STATUS "out-of-bounds access at instruction 0 of pool"},
     // As documented, "possibly caused by a hardware error on another worker".
     {"NRT_EXEC_HW_ERR_COLLECTIVES", R"({"fault": "engine_hang", "where": {"core": 1}})",
      "nrt_barrier +.*rank 1 \\(process [0-9]+\\) ", "ranks"},
-    {"NRT_EXEC_HW_ERR_HBM_UE", R"({"fault": "dram_uncorrectable", "where": {"core": 1}})",
+    {"NRT_EXEC_HW_ERR_HBM_UE", R"({"fault": "dram_uncorrectable", "where": {"core": 1, "engine": "dma5"}})",
      FATAL "Uncorrectable HBM memory error is detected. Execution results may be invalid."},
     {"NRT_EXEC_HW_ERR_NC_UE", R"({"fault": "sram_uncorrectable", "where": {"core": 1}})",
      FATAL "\\[ND 0\\]\\[NC 1\\] Uncorrectable memory error is detected, metadata: 0x"},
-    {"NRT_EXEC_HW_ERR_DMA_ABORT", R"({"fault": "dma_abort", "where": {"core": 1}, "when": {"nth": 3}})",
-     "\\[MLA 0\\]\\[NC 1\\] DMA [TR]X engine [3-5] is in an abort state"},
+    {"NRT_EXEC_HW_ERR_DMA_ABORT", R"({"fault": "dma_abort", "where": {"core": 1, "engine": "dma4"}})",
+     "\\[MLA 0\\]\\[NC 1\\] DMA [TR]X engine 4 is in an abort state"},
     {"NRT_EXEC_SW_NQ_OVERFLOW", R"({"fault": "notification_overflow", "where": {"core": 1}})",
-     STATUS "notification queue overflow"},
+     STATUS "notification queue overflow: an entry was lost in the notify queue of (pe|act|pool)"},
 };
 
 struct Unreachable {

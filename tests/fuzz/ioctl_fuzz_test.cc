@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random requests at the emulated device, by processes that open, close, fork, map, and are killed in the middle of it
-// (issue "/dev/neuron", Must show 3). Runs as `opennrt emulate -- ioctl_fuzz_test`; the machine is the parent process.
+// (docs/fidelity.md). Runs as `opennrt emulate -- ioctl_fuzz_test`; the machine is the parent process.
 // OPENNRT_FUZZ_SECONDS: how long (40). OPENNRT_FUZZ_SEED: where the numbers start; a failure names it.
 #include <sys/prctl.h>
 

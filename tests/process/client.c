@@ -55,6 +55,17 @@ static int counts_before_init(void) {
   return 0;
 }
 
+/* What a program can ask before it opens the runtime. */
+static int facts(void) {
+  uint32_t total = 0, visible = 0;
+  nrt_instance_info_t info;
+  EXPECT(nrt_get_total_nc_count(&total) == NRT_SUCCESS);
+  EXPECT(nrt_get_visible_nc_count(&visible) == NRT_SUCCESS);
+  EXPECT(nrt_get_instance_info(&info, sizeof(info)) == NRT_SUCCESS);
+  printf("%u %u %u %u %s\n", total, visible, info.family, info.size, info.arch_name);
+  return 0;
+}
+
 struct used {
   nrt_model_t* model;
   nrt_tensor_info_array_t* info;
@@ -161,6 +172,7 @@ int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   const char* neff = argc > 2 ? argv[2] : "";
   if (strcmp(what, "hold") == 0) return hold();
+  if (strcmp(what, "facts") == 0) return facts();
   if (strcmp(what, "as_mxnet") == 0) return as_mxnet();
   if (strcmp(what, "counts_before_init") == 0) return counts_before_init();
   if (strcmp(what, "free_after_unload") == 0) return free_late(neff, 0);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ioctls about NeuronCores on the emulated device: ownership, semaphores, events, notification queues, reset, datastore
-// (issue "/dev/neuron", Must show 2).
+// (docs/backend.md, docs/fidelity.md).
 #include <gmock/gmock.h>
+#include <sched.h>
 
 #include <atomic>
 #include <thread>
@@ -157,6 +158,15 @@ TEST_F(IoctlCore, givenAModelsLockWhenTakenAndGivenBackThenAsTheDriverCounts) {
   EXPECT_EQ(node.ask(abi::kCrwlReaderExit, model), 0);
   EXPECT_EQ(node.ask(abi::kCrwlReaderExit, model), 0);
   EXPECT_EQ(node.ask(abi::kCrwlReaderExit, model), -EINVAL) << "nobody reads";
+  for (const std::uint32_t core : {4u, 7u}) {  // the driver has as many locks for every chip
+    model.nc_id = core;
+    EXPECT_EQ(node.ask(abi::kCrwlReaderEnter, model), -ENOENT);
+    EXPECT_EQ(node.ask(abi::kCrwlWriterEnter, model), 0);
+    EXPECT_EQ(node.ask(abi::kCrwlWriterDowngrade, model), 0);
+    EXPECT_EQ(node.ask(abi::kCrwlReaderExit, model), 0);
+  }
+  model.nc_id = 8;
+  EXPECT_EQ(node.ask(abi::kCrwlReaderEnter, model), -EINVAL);
   model.nc_id = 99;
   EXPECT_EQ(node.ask(abi::kCrwlReaderEnter, model), -EINVAL);
   EXPECT_EQ(node.ask(abi::kCrwlWriterEnter, model), -EINVAL);
@@ -191,8 +201,33 @@ TEST_F(IoctlCore, givenAResetWhenAskedForThenItIsDoneWhenWaitedFor) {
   EXPECT_EQ(node.ask(abi::kDeviceReady, result), 0);
   EXPECT_EQ(result, 1);
   result = 0;
+  EXPECT_EQ(node.ask(abi::kDeviceReady, result), 0);
+  EXPECT_EQ(result, 1) << "also when no reset is outstanding";
+  ready = {static_cast<std::uint32_t>(::getpid()), -1};
+  EXPECT_EQ(node.ask(abi::kNcResetReady, ready), 0);
+  EXPECT_EQ(ready.result, 1) << "which the newer request tells";
+  result = 0;
   EXPECT_EQ(node.ask(abi::kDeviceResetStatus, result), 0);
   EXPECT_EQ(result, 1);
+}
+
+// A container's processes have other numbers for themselves than the driver has.
+TEST_F(IoctlCore, givenAProcessInAPidNamespaceWhenItWaitsForItsResetThenItIsItsOwn) {
+  constexpr int kNoNamespace = 77;
+  const int result = in_child([] {
+    if (::unshare(CLONE_NEWPID) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) ::_exit(kNoNamespace);
+    const int inside = in_child([] {
+      const Node own;
+      std::uint8_t ready = 0;
+      abi::DeviceReset reset{1, 0};
+      return ::getpid() == 1 && own.raw(abi::kDeviceReset, 0) == 0 && own.ask(abi::kDeviceReady, ready) == 0 &&
+             ready == 1 && ::ioctl(own.fd(), abi::kNcReset, &reset) == 0 &&  // 1: the first one is not waited for
+             reset.request_id != 1;
+    });
+    return inside == 0;
+  });
+  if (result == kNoNamespace) GTEST_SKIP() << "this user can have no pid namespaces";
+  EXPECT_EQ(result, 0);
 }
 
 TEST_F(IoctlCore, givenResetsOfTheWholeDeviceWhenAnotherThreadCopiesThenEachCopyIsBeforeOrAfterOne) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ioctls about the emulated device and its driver, and what holds for every ioctl (issue "/dev/neuron", Must show 2).
+// ioctls about the emulated device and its driver, and what holds for every ioctl (docs/backend.md, docs/fidelity.md).
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -214,8 +214,10 @@ TEST_F(IoctlDevice, givenWhatOtherChipsHaveWhenAskedThenTheAnswerOfInf1) {
   EXPECT_EQ(node.ask(abi::kPodCtrlV2, control2), -EINVAL);
 }
 
-TEST_F(IoctlDevice, givenAFileOpenedForWritingOnlyWhenAskedThenOnlyWhatNeedsNoDevice) {
-  Node free(0, O_WRONLY | O_CLOEXEC);
+class FreeAccess : public ::testing::TestWithParam<int> {};
+
+TEST_P(FreeAccess, givenAFileOpenedWithTheBitOfWritingOnlyWhenAskedThenOnlyWhatNeedsNoDevice) {
+  Node free(0, GetParam() | O_CLOEXEC);
   ASSERT_GE(free.fd(), 0);
   abi::DeviceBasicInfo basic{};
   EXPECT_EQ(free.ask(abi::kDeviceBasicInfo, basic), 0);
@@ -228,6 +230,8 @@ TEST_F(IoctlDevice, givenAFileOpenedForWritingOnlyWhenAskedThenOnlyWhatNeedsNoDe
   EXPECT_EQ(free.ask(abi::kMemAlloc, abi::MemAlloc{4096, 1, 0, 0, 0, Node::address(&handle)}), -EINVAL);
   EXPECT_EQ(free.raw(abi::kDeviceInit, 0), -EINVAL);
 }
+
+INSTANTIATE_TEST_SUITE_P(Driver, FreeAccess, ::testing::Values(O_WRONLY, O_ACCMODE));
 
 }  // namespace
 }  // namespace opennrt::test

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ioctls about DMA engines, queues and descriptors, on the emulated device (issue "/dev/neuron", Must show 2).
+// ioctls about DMA engines, queues and descriptors, on the emulated device (docs/backend.md, docs/fidelity.md).
 #include <gmock/gmock.h>
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The emulated device's files as a program sees them: nodes, sysfs, what happens to a descriptor on dup, fork, exec, close
-// and exit (issue "/dev/neuron", Deliver 2).
+// and exit (docs/fidelity.md).
 #include <dirent.h>
 #include <glob.h>
 #include <gmock/gmock.h>
@@ -13,10 +13,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -65,6 +67,8 @@ TEST(IoctlFiles, givenShellsAndToolsWhenTheyLookThenTheySeeTheNodes) {
       shell("test -c /dev/neuron3 && test ! -e /dev/neuron4 && test -d /sys/class/neuron_device/neuron0 && echo yes"),
       "yes\n");
   EXPECT_THAT(shell("ls /sys/class/neuron_device"), HasSubstr("neuron0\nneuron1\nneuron2\nneuron3\n"));
+  EXPECT_EQ(shell("f=$(mktemp) && cp /sys/module/neuron/version $f && cat $f; rm $f"), "2.24.7.0\n");
+  EXPECT_EQ(shell("f=$(mktemp) && install /sys/module/neuron/version $f && cat $f; rm $f"), "2.24.7.0\n");
   EXPECT_EQ(shell("cat /dev/neuron0"), "cat: /dev/neuron0: Invalid argument\n");
   EXPECT_THAT(shell("cat /dev/neuron17"), HasSubstr("No such file"));
 }
@@ -125,6 +129,72 @@ TEST(IoctlFiles, givenANodeWhenDescribedThenEveryWayGivesTheSame) {
   EXPECT_EQ(::glob("/dev/neuron[0-9]", 0, nullptr, &found), 0);
   EXPECT_EQ(found.gl_pathc, 4u);
   ::globfree(&found);
+}
+
+TEST(IoctlFiles, givenANodesNameAsThatOfAFolderWhenUsedThenItIsNone) {
+  struct stat status;
+  for (const char* name : {"/dev/neuron0/", "/dev/neuron0/.", "/sys/module/neuron/version/"}) {
+    EXPECT_EQ(::open(name, O_RDONLY), -1) << name;
+    EXPECT_EQ(errno, ENOTDIR);
+    EXPECT_EQ(::stat(name, &status), -1) << name;
+    EXPECT_EQ(errno, ENOTDIR);
+    EXPECT_EQ(std::fopen(name, "r"), nullptr) << name;
+    EXPECT_EQ(errno, ENOTDIR);
+    EXPECT_EQ(::realpath(name, nullptr), nullptr) << name;
+    EXPECT_EQ(errno, ENOTDIR);
+  }
+  EXPECT_EQ(::stat("/sys/class/neuron_device/", &status), 0);
+  EXPECT_THAT(shell("cd /dev && cat neuron0/"), HasSubstr("Not a directory"));
+}
+
+TEST(IoctlFiles, givenANodeOpenedAsAPathWhenUsedThenItIsOnlyAName) {
+  const int path = ::open("/dev/neuron1", O_PATH | O_CLOEXEC);
+  ASSERT_GE(path, 0);
+  EXPECT_EQ(::fcntl(path, F_GETFL) & O_PATH, O_PATH);
+  EXPECT_EQ(::fcntl(path, F_GETFD), FD_CLOEXEC);
+  struct stat status;
+  EXPECT_EQ(::fstat(path, &status), 0);
+  EXPECT_TRUE(S_ISCHR(status.st_mode));
+  EXPECT_EQ(minor(status.st_rdev), 1u);
+  abi::DeviceBasicInfo info{};
+  EXPECT_EQ(::ioctl(path, abi::kDeviceBasicInfo, &info), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, path, 0), MAP_FAILED);
+  EXPECT_EQ(errno, EBADF);
+  const std::string link = "/proc/self/fd/" + std::to_string(path);
+  EXPECT_EQ(std::filesystem::read_symlink(link), "/dev/neuron1");
+  const int opened = ::open(link.c_str(), O_RDWR);
+  abi::HostDeviceId id{};
+  EXPECT_EQ(::ioctl(opened, abi::kHostDeviceId, &id), 0);
+  EXPECT_EQ(id.host_device_id, 1u);
+  ::close(opened);
+  ::close(path);
+  const int version = ::open("/sys/module/neuron/version", O_PATH);
+  char byte;
+  EXPECT_EQ(::read(version, &byte, 1), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(::fstat(version, &status), 0);
+  EXPECT_EQ(status.st_mode, S_IFREG | 0444u);
+  ::close(version);
+}
+
+TEST(IoctlFiles, givenADescriptorsLinkWhenOpenedThenItIsTheDeviceOnceMore) {
+  Node node(2);
+  const int again = ::open(("/proc/self/fd/" + std::to_string(node.fd())).c_str(), O_WRONLY);
+  ASSERT_GE(again, 0);
+  EXPECT_EQ(::ioctl(again, abi::kDeviceInit, nullptr), -1) << "with an access mode of its own";
+  EXPECT_EQ(errno, EINVAL);
+  ::close(again);
+  EXPECT_EQ(shell("cat /dev/stdin < /dev/neuron1"), "cat: /dev/stdin: Invalid argument\n");
+  EXPECT_EQ(shell("exec 9</dev/neuron1; cat /dev/fd/9"), "cat: /dev/fd/9: Invalid argument\n");
+}
+
+TEST(IoctlFiles, givenAMachineThatIsNotThereWhenAProgramLooksThenItSaysSoOnce) {
+  EXPECT_EQ(shell("OPENNRT_EMULATED_MACHINE=/nowhere/socket cat /dev/neuron0 /dev/neuron1"),
+            "opennrt: the emulated machine at /nowhere/socket (OPENNRT_EMULATED_MACHINE) is not there: No such file or "
+            "directory\n"
+            "cat: /dev/neuron0: No such file or directory\n"
+            "cat: /dev/neuron1: No such file or directory\n");
 }
 
 TEST(IoctlFiles, givenSysfsWhenReadThenByEveryWay) {
@@ -288,6 +358,41 @@ TEST(IoctlFiles, givenManyThreadsWhenTheyAskAtOnceThenEachGetsItsOwnAnswer) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_THAT(right, ::testing::Each(true));
+}
+
+TEST(IoctlFiles, givenThreadsThatHaveAskedWhenTheirProcessForksThenTheChildHasNoneOfTheirConnections) {
+  const auto descriptors = [] {
+    const auto list = std::filesystem::directory_iterator("/proc/self/fd");
+    return std::distance(begin(list), end(list));
+  };
+  Node node;
+  abi::DeviceBasicInfo info{};
+  ASSERT_EQ(node.ask(abi::kDeviceBasicInfo, info), 0);
+  const auto before = descriptors();
+  constexpr int kThreads = 20;
+  std::atomic<int> asked = 0;
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      abi::DeviceBasicInfo own{};
+      node.ask(abi::kDeviceBasicInfo, own);
+      ++asked;
+      while (!stop) std::this_thread::yield();
+    });
+  }
+  while (asked < kThreads) std::this_thread::yield();
+  EXPECT_EQ(descriptors(), before + 2 * kThreads);
+  EXPECT_EQ(in_child([&] {
+              // Nor that of the thread that forked, until it asks.
+              return descriptors() == before - 2 && node.ask(abi::kDeviceBasicInfo, info) == 0 &&
+                     descriptors() == before;
+            }),
+            0);
+  EXPECT_EQ(node.ask(abi::kDeviceBasicInfo, info), 0);
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(descriptors(), before);
 }
 
 TEST(IoctlFiles, givenAProgramThatClosesEveryDescriptorWhenItAsksAgainThenItIsAnswered) {

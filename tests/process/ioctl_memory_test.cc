@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ioctls about memory, on the emulated device (issue "/dev/neuron", Must show 2; requirement B10 for what is refused).
+// ioctls about memory, on the emulated device (docs/backend.md, docs/fidelity.md).
 #include <gmock/gmock.h>
 
 #include "core/isa/inf1.h"
@@ -204,6 +204,15 @@ TEST_F(IoctlMemory, givenAsynchronousCopiesWhenChainedThenTheHandlesAlternateAnd
   EXPECT_EQ(node.release(b), 0);
 }
 
+TEST_F(IoctlMemory, givenAProcessThatIsNotAttachedWhenItCopiesAsynchronouslyThenThatIsAskedFirst) {
+  EXPECT_EQ(in_child([&] {
+              return node.ask(abi::kMemCopyAsync, abi::MemCopyAsync{}) == -EACCES &&
+                     node.ask(abi::kMemCopyAsyncWait, abi::MemCopyAsyncWait{kBadHandle, kBadHandle, 1, 0}) == -EACCES &&
+                     node.raw(abi::kMemCopyAsyncWait, border.unmapped()) == -EACCES;
+            }),
+            0);
+}
+
 TEST_F(IoctlMemory, givenTheCoresWindowWhenProgrammedThenOutsideOfItIsRefused) {
   std::uint8_t instruction[64] = {};
   const std::uint64_t buffer = Node::address(instruction);
@@ -253,6 +262,26 @@ TEST_F(IoctlMemory, givenHostMemoryWhenMappedThenTheDeviceAndTheProgramSeeTheSam
   EXPECT_EQ(node.release(h), 0);
   EXPECT_EQ(::mmap(nullptr, 8192, PROT_READ, MAP_SHARED, node.fd(), offset), MAP_FAILED) << "freed";
   EXPECT_EQ(errno, EPERM);
+}
+
+TEST_F(IoctlMemory, givenAFileOpenedForLessWhenMappedThenTheKernelsAnswer) {
+  const std::uint64_t h = node.allocate(4096, true);
+  const auto offset = static_cast<off_t>(node.info(h).mmap_offset);
+  const auto mapped = [&](int mode, int protection, int kind) {
+    const Node file(0, mode | O_CLOEXEC);
+    void* map = ::mmap(nullptr, 4096, protection, kind, file.fd(), offset);
+    if (map == MAP_FAILED) return -errno;
+    ::munmap(map, 4096);
+    return 0;
+  };
+  EXPECT_EQ(mapped(O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED), 0);
+  EXPECT_EQ(mapped(O_RDONLY, PROT_READ, MAP_SHARED), 0);
+  EXPECT_EQ(mapped(O_RDONLY, PROT_READ | PROT_WRITE, MAP_SHARED), -EACCES);
+  EXPECT_EQ(mapped(O_WRONLY, PROT_READ | PROT_WRITE, MAP_SHARED), -EACCES);
+  EXPECT_EQ(mapped(O_WRONLY, PROT_WRITE, MAP_SHARED), -EACCES);
+  EXPECT_EQ(mapped(O_ACCMODE, PROT_READ, MAP_SHARED), -EACCES);
+  EXPECT_EQ(mapped(O_RDWR, PROT_READ, 0), -EINVAL) << "neither shared nor private";
+  EXPECT_EQ(node.release(h), 0);
 }
 
 TEST_F(IoctlMemory, givenAnotherProcessWhenItMapsThenItCannotWriteAndIsNotHandedTheMappingByFork) {

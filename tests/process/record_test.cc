@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `opennrt ioctl`: a program's conversation with the emulated device is recorded, and replayed without it (issue 5, deliver 6).
+// `opennrt ioctl`: a program's conversation with the emulated device is recorded, and replayed without it (docs/ioctl-recording.md).
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 
+#include "tests/process/running.h"
 #include "tests/support/neff_builder.h"
 #include "tests/support/subgraph_builder.h"
 #include "tests/unit/tools/process.h"
@@ -140,6 +143,35 @@ TEST_F(Recording, givenACommandThenItsExitStatusIsTheTools) {
   EXPECT_EQ(missing.err, "opennrt: error: cannot start /nowhere: No such file or directory\n");
   EXPECT_EQ(run({tool, "ioctl", "record", "-o", "/nowhere/t", "--", "/bin/true"}).err,
             "opennrt: error: cannot write /nowhere/t: No such file or directory\n");
+}
+
+TEST_F(Recording, givenAFileThatOthersCouldReadThenTheTranscriptIsItsOwnersOnly) {
+  opennrt::test::write_text(folder / "t", "earlier contents");
+  ASSERT_EQ(::chmod(file("t").c_str(), 0644), 0);
+  ASSERT_EQ(record("t", {client}, true).exit, 0);
+  struct stat status {};
+  ASSERT_EQ(::stat(file("t").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  EXPECT_EQ(read_text(file("t")).find("earlier"), std::string::npos);
+}
+
+TEST_F(Recording, givenASignalThenItIsTheCommands) {
+  opennrt::test::write_text(folder / "nothing", "opennrt-ioctl-transcript 1\ndriver \"\"\npayload no\n");
+  const std::string script =
+      "trap 'echo told; exit 5' TERM HUP INT USR1 USR2; echo ready; while :; do sleep 0.01; done";
+  for (const Words& how :
+       {Words{tool, "ioctl", "record", "-o", file("t")}, Words{tool, "ioctl", "replay", file("nothing")}}) {
+    for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGUSR2}) {
+      Words words = how;
+      for (const std::string& word : {std::string("--"), std::string("/bin/sh"), std::string("-c"), script})
+        words.push_back(word);
+      opennrt::test::Running running(words);
+      EXPECT_EQ(running.line(), "ready");
+      EXPECT_EQ(::kill(running.pid(), signal), 0);
+      EXPECT_EQ(running.line(), "told");
+      EXPECT_EQ(running.wait(), 5);
+    }
+  }
 }
 
 }  // namespace

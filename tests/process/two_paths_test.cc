@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Issue 5: a program computes the same, to the last bit, whether the runtime drives the simulated chip itself (backend `sim`) or
-// through the requests of the kernel driver (backend `neuron` on an emulated device). That it takes the same cycles: tests/golden,
-// cycles_neuron, and here the time that `opennrt bench` shows.
+// A program computes the same, to the last bit, whether the runtime drives the simulated chip itself (backend `sim`) or
+// through the requests of the kernel driver (backend `neuron` on an emulated device; docs/fidelity.md, "The emulated
+// /dev/neuron"). That it takes the same cycles: tests/golden, cycles_neuron, and here the time that `opennrt bench` shows.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -6,8 +6,8 @@
 #   sbatch --array=1-16 --cpus-per-task=8 slurm-campaign.sh PLAN.json RUNS FOLDER -- command…
 #   opennrt faults campaign --merge FOLDER/shard-* --junit junit.xml --html report.html
 #
-# A task that was cancelled goes on where it stopped when it is submitted again. More options of the campaign, such as
-# --timeout 30, come from OPENNRT_CAMPAIGN_OPTIONS.
+# A task that was cancelled goes on where it stopped when it is submitted again in the same way: PLAN, RUNS, the array and the
+# command. More options of the campaign, such as --timeout 30, come from OPENNRT_CAMPAIGN_OPTIONS.
 set -eu
 
 if [ "$#" -lt 5 ] || [ "$4" != "--" ]; then

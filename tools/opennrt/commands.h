@@ -84,7 +84,7 @@ Status ioctl_show(const std::string& file);
 
 struct EmulateOptions {
   std::string instance, devices, machine;  ///< empty: from the environment; a machine of its own
-  std::string driver = "2.24.7.0";         ///< or "none"
+  std::string driver;                      ///< or "none"; empty: 2.24.7.0
   bool verbose = false;
   std::vector<std::string> command;
 };

@@ -1,71 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // opennrt emulate: runs a command on a machine whose Neuron devices are simulated (backends/emulator).
-#include <dlfcn.h>
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <opennrt/backend.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <atomic>
 #include <cerrno>
-#include <cstdio>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "backends/emulator/machine/listener.h"
 #include "backends/emulator/machine/machine.h"
 #include "backends/emulator/machine/server.h"
+#include "backends/emulator/preload/client.h"
 #include "backends/emulator/protocol.h"
 #include "tools/opennrt/commands.h"
+#include "tools/opennrt/device_command.h"
 
 namespace opennrt::tool {
 namespace {
 
-constexpr int kCannotRun = 126, kNotFound = 127;  // as a shell says it
+constexpr char kInstance[] = "OPENNRT_SIM_INSTANCE", kDevices[] = "OPENNRT_SIM_DEVICES";
 
-std::string errno_text(int error) {
-  return std::generic_category().message(error);
-}
+using Values = std::map<std::string, std::string>;
 
-/// The folder beside libnrt.so.1 with our other parts, in the build tree as in the installed one.
-Result<std::string> parts_folder() {
-  Dl_info info{};
-  void* nrt = ::dlsym(RTLD_DEFAULT, "nrt_init");
-  if (nrt == nullptr || ::dladdr(nrt, &info) == 0 || info.dli_fname == nullptr)
-    return make_error(ErrorCode::kInternal, "libnrt.so.1, which this tool is linked to, is not found");
-  std::error_code error;
-  const auto path = std::filesystem::canonical(info.dli_fname, error);
-  if (error) return make_error(ErrorCode::kInvalidArgument, "{}: {}", info.dli_fname, error.message());
-  return (path.parent_path() / "opennrt").string();
-}
-
-/// What the runtime would offer the simulator: here the environment, and what the command line says in its place.
+/// What the runtime would offer the simulator: here the environment, and `values` in its place.
 class Host {
  public:
-  Host(const EmulateOptions& options, std::string data_dir) : data_dir_(std::move(data_dir)) {
-    if (!options.instance.empty()) values_["OPENNRT_SIM_INSTANCE"] = options.instance;
-    if (!options.devices.empty()) values_["OPENNRT_SIM_DEVICES"] = options.devices;
+  Host(Values values, std::string data_dir, bool verbose) : values_(std::move(values)), data_dir_(std::move(data_dir)) {
     table_.size = sizeof(table_);
     table_.context = this;
     table_.data_dir = data_dir_.c_str();
     table_.config = [](void* self, const char* name) -> const char* {
-      const auto& values = static_cast<Host*>(self)->values_;
-      const auto at = values.find(name);
-      return at != values.end() ? at->second.c_str() : std::getenv(name);
+      const auto& here = static_cast<Host*>(self)->values_;
+      const auto at = here.find(name);
+      return at != here.end() ? at->second.c_str() : std::getenv(name);
     };
-    if (!options.verbose) return;
+    if (!verbose) return;
     table_.log = [](void*, opennrt_log_level_t level, const char* function, const char* text) {
       if (level <= OPENNRT_LOG_WARNING) fmt::print(stderr, "opennrt emulate: {}: {}\n", function, text);
     };
@@ -76,149 +55,140 @@ class Host {
   const opennrt_host_t* table() const { return &table_; }
 
  private:
-  std::map<std::string, std::string> values_;
+  Values values_;
   std::string data_dir_;
   opennrt_host_t table_{};
 };
 
-void prepend(const char* name, const std::string& value, char separator) {
-  const char* old = std::getenv(name);
-  const std::string text = old == nullptr || *old == 0 ? value : value + separator + old;
-  ::setenv(name, text.c_str(), 1);
+/// The simulator names its variables; who has given an option reads the option's name.
+Error in_words_of(const EmulateOptions& options, Error error) {
+  const auto rename = [&](const std::string& given, const std::string& variable, const std::string& option) {
+    const std::size_t at = given.empty() ? std::string::npos : error.message.find(variable);
+    if (at != std::string::npos) error.message.replace(at, variable.size(), option);
+  };
+  rename(options.instance, kInstance, "--instance");
+  rename(options.devices, kDevices, "--devices");
+  return error;
 }
 
-std::atomic<pid_t> command_pid = 0;
-
-void forward(int signal) {
-  const int saved = errno;
-  if (const pid_t pid = command_pid; pid > 0) ::kill(pid, signal);
-  errno = saved;
+std::string full_name(const std::string& instance) {
+  return instance.starts_with("inf1.") ? instance : "inf1." + instance;
 }
 
-/// Signals that end us are the command's; those from a terminal it gets anyway. All signals are held back until `release`:
-/// none is lost before there is a command, and the machine's threads get none.
-class Signals {
- public:
-  Signals() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &mask_);
-    struct sigaction action {};
-    action.sa_handler = forward;
-    action.sa_flags = SA_RESTART;
-    for (std::size_t i = 0; i < kForwarded.size(); ++i) ::sigaction(kForwarded[i], &action, &before_[i]);
+std::string numbers(std::uint64_t mask) {
+  std::string text;
+  for (unsigned number = 0; number < 64; ++number) {
+    if (((mask >> number) & 1) != 0) text += (text.empty() ? "" : ",") + std::to_string(number);
   }
-  ~Signals() { restore(); }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
+  return text;
+}
 
-  void release() const { ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr); }
-  /// As they were: for the command, and for us when it has ended.
-  void restore() const {
-    for (std::size_t i = 0; i < kForwarded.size(); ++i) ::sigaction(kForwarded[i], &before_[i], nullptr);
-    release();
-  }
-
- private:
-  static constexpr std::array kForwarded{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-  sigset_t mask_{};
-  std::array<struct sigaction, kForwarded.size()> before_{};
+/// What a machine says that another command has started.
+struct Running {
+  std::string instance, driver;  ///< "inf1.6xlarge"; a version or "none"
+  std::uint64_t devices = 0;     ///< a bit for each that is there
 };
 
-/// The command, as a process; it comes before any thread of ours does.
-class Command {
- public:
-  static Result<Command> start(const std::vector<std::string>& words, const std::string& library,
-                               const std::string& machine, const Signals& signals) {
-    std::array<int, 2> failure{};
-    if (::pipe2(failure.data(), O_CLOEXEC) != 0) return make_error(ErrorCode::kResource, "pipe: {}", errno_text(errno));
-    std::vector<char*> arguments;
-    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    const pid_t pid = ::fork();
-    if (pid < 0) return make_error(ErrorCode::kResource, "fork: {}", errno_text(errno));
-    if (pid == 0) {
-      prepend("LD_PRELOAD", library, ':');
-      ::setenv(emulator::kMachineVariable, machine.c_str(), 1);
-#if defined(__SANITIZE_ADDRESS__)
-      prepend("ASAN_OPTIONS", "verify_asan_link_order=0", ':');  // the preload library comes before the sanitizer's
-#endif
-      signals.restore();
-      ::execvp(arguments[0], arguments.data());
-      const int error = errno;
-      [[maybe_unused]] const ssize_t written = ::write(failure[1], &error, sizeof(error));
-      ::_exit(error == ENOENT ? kNotFound : kCannotRun);
-    }
-    ::close(failure[1]);
-    Command command;
-    command.pid_ = pid;
-    command_pid = pid;
-    int error = 0;
-    ssize_t size = 0;
-    do {
-      size = ::read(failure[0], &error, sizeof(error));
-    } while (size < 0 && errno == EINTR);
-    ::close(failure[0]);
-    if (size == static_cast<ssize_t>(sizeof(error))) command.error_ = error;
-    return command;
-  }
+Result<Running> ask(const std::string& socket) {
+  constexpr unsigned kMask = 6;  // protocol.h, Op::kMachine
+  emulator::use_machine(socket.c_str());
+  emulator::Session session(true);
+  const int error = session.call(emulator::Op::kMachine, 0);
+  // A machine without a driver says what it is, too; one that has gone says nothing.
+  const bool none = error == -ENODEV && session.error() == 0;
+  if (error != 0 && !none)
+    return make_error(ErrorCode::kState, "the machine at {} does not answer: {}", socket,
+                      std::generic_category().message(-error));
+  const auto* text = reinterpret_cast<const char*>(session.window());
+  const std::size_t bytes = session.reply().bytes;
+  const auto word = [&](std::size_t at) {
+    return at < bytes ? std::string(text + at, ::strnlen(text + at, bytes - at)) : "";
+  };
+  Running running;
+  running.instance = word(0);
+  running.driver = none ? "none" : word(running.instance.size() + 1);
+  running.devices = session.v(kMask);
+  return running;
+}
 
-  int error() const {
-    return error_;
-  }  ///< errno of exec; 0: it runs
+/// A machine that runs is what it is: options may say the same, or nothing.
+Status check_joined(const EmulateOptions& options, const Running& machine, const std::string& data_dir) {
+  const auto differs = [&](const char* option, const std::string& given, const std::string& is) {
+    return make_error(ErrorCode::kState, "{} is '{}', but machine '{}' runs already, with '{}'", option, given,
+                      options.machine, is);
+  };
+  if (options.verbose)
+    return make_error(ErrorCode::kState,
+                      "--verbose: machine '{}' runs already, and its log is with the command that has started it",
+                      options.machine);
+  if (!options.driver.empty() && options.driver != machine.driver)
+    return differs("--driver", options.driver, machine.driver);
+  if (options.instance.empty() && options.devices.empty()) return {};
+  const Host host(
+      {{kInstance, options.instance.empty() ? machine.instance : options.instance}, {kDevices, options.devices}},
+      data_dir, false);
+  const auto config = driver::Config::read(*host.table());
+  if (!config) return tl::unexpected<Error>(in_words_of(options, config.error()));
+  if (full_name(config->machine.instance) != machine.instance)
+    return differs("--instance", options.instance, machine.instance);
+  std::uint64_t devices = 0;
+  for (const std::uint32_t number : config->visible) devices |= std::uint64_t{1} << number;
+  if (!options.devices.empty() && devices != machine.devices)
+    return differs("--devices", options.devices, numbers(machine.devices));
+  return {};
+}
 
-  /// Its exit status as a shell has it.
-  int wait() const {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
-    command_pid = 0;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  }
-
- private:
-  pid_t pid_ = -1;
-  int error_ = 0;
-};
+Result<Command> start(const EmulateOptions& options, const std::string& library, const std::string& socket,
+                      const Signals& signals) {
+  return Command::start(options.command, library, {{emulator::kMachineVariable, socket}}, signals);
+}
 
 int run_command(const EmulateOptions& options, const Command& command, const Signals& signals) {
   signals.release();
   const int exit_status = command.wait();
   signals.restore();  // whom it has left behind we wait for, but may be told not to
   if (command.error() != 0)
-    fmt::print(stderr, "opennrt: error: {}: {}\n", options.command.front(), errno_text(command.error()));
+    fmt::print(stderr, "opennrt: error: {}: {}\n", options.command.front(),
+               std::generic_category().message(command.error()));
   return exit_status;
 }
 
 }  // namespace
 
 Result<int> emulate(const EmulateOptions& options) {
-  auto version = emulator::DriverVersion::parse(options.driver);
+  auto version =
+      emulator::DriverVersion::parse(options.driver.empty() ? emulator::DriverVersion().text : options.driver);
   if (!version) return with_context(version.error(), "--driver");
-  auto folder = parts_folder();
-  if (!folder) return tl::unexpected<Error>(folder.error());
-  const std::string library = *folder + "/libopennrt_device.so";
-  if (::access(library.c_str(), R_OK) != 0)
-    return make_error(ErrorCode::kInvalidFile, "{}: {}", library, errno_text(errno));
-  const Host host(options, *folder);
-  auto config = driver::Config::read(*host.table());
-  if (!config) return tl::unexpected<Error>(config.error());
+  const auto library = device_library();
+  if (!library) return tl::unexpected<Error>(library.error());
+  const std::string data_dir = std::filesystem::path(*library).parent_path();
+  // Where machines are does not depend on what this one is to be.
+  const auto place = driver::Config::read(*Host({{kInstance, ""}, {kDevices, ""}}, data_dir, false).table());
+  if (!place) return tl::unexpected<Error>(place.error());
 
   const Signals signals;
-  auto listener = emulator::Listener::open(config->runtime_dir, options.machine);
-  if (!listener && listener.error().code == ErrorCode::kState) {  // another command's machine: this one joins it
-    auto path = emulator::Listener::path_of(config->runtime_dir, options.machine);
-    if (!path) return tl::unexpected<Error>(path.error());
-    auto command = Command::start(options.command, library, *path, signals);
+  const auto listener = emulator::Listener::open(place->runtime_dir, options.machine);
+  if (!listener) return tl::unexpected<Error>(listener.error());
+  if (listener->joined()) {
+    const auto running = ask(listener->path());
+    if (!running) return tl::unexpected<Error>(running.error());
+    if (auto same = check_joined(options, *running, data_dir); !same) return tl::unexpected<Error>(same.error());
+    const auto command = start(options, *library, listener->path(), signals);
     if (!command) return tl::unexpected<Error>(command.error());
     return run_command(options, *command, signals);
   }
-  if (!listener) return tl::unexpected<Error>(listener.error());
 
-  auto command = Command::start(options.command, library, listener->path(), signals);
+  Values given;
+  if (!options.instance.empty()) given[kInstance] = options.instance;
+  if (!options.devices.empty()) given[kDevices] = options.devices;
+  const Host host(std::move(given), data_dir, options.verbose);
+  auto config = driver::Config::read(*host.table());
+  if (!config) return tl::unexpected<Error>(in_words_of(options, config.error()));
+  const auto command = start(options, *library, listener->path(), signals);
   if (!command) return tl::unexpected<Error>(command.error());
   auto machine = emulator::Machine::make(host.table(), std::move(*config), std::move(*version));
   if (!machine) {
-    ::kill(command_pid, SIGTERM);
+    command->kill(SIGTERM);
     command->wait();
     return tl::unexpected<Error>(machine.error());
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A campaign: a user's program many times under a plan with another seed each time. What one run needs, how it ended and what is
-// kept of it; faults_campaign.cc drives the runs, faults_shrink.cc makes failing plans small, faults_pages.cc writes the reports.
+// kept of it. faults_campaign.cc is the command, faults_drive.cc does the runs, faults_shrink.cc makes failing plans small and
+// faults_pages.cc writes the reports.
 #pragma once
 
 #include <array>
@@ -35,8 +36,10 @@ struct RunResult {
   RunOutcome outcome = RunOutcome::kPassed;
   std::string why;                                ///< a sentence
   std::map<std::string, std::uint64_t> faults;    ///< how often each kind struck
+  std::map<std::string, std::uint64_t> rules;     ///< how often each rule struck
   std::map<std::string, std::uint64_t> statuses;  ///< what functions of the C API returned, beside NRT_SUCCESS
   double milliseconds = 0;
+  std::string refused;  ///< the message, when nrt_init refused the plan and nothing was tried; not kept
 };
 
 /// What all runs of a campaign have in common.
@@ -54,6 +57,9 @@ Status start_run(Children& children, std::uint64_t key, const RunSetup& setup, c
 /// What such a run was, from how it ended and what it left in its folder.
 Result<RunResult> judge_run(const RunSetup& setup, const Ended& ended, const std::filesystem::path& folder);
 
+/// Leaves the beginning and the end of what such a run printed, 1 MiB of each stream.
+void shorten_output(const std::filesystem::path& folder);
+
 /// The plan with each rule's name written out, so that what is drawn for a rule stays when others go.
 void name_rules(faults::Plan& plan);
 
@@ -61,16 +67,26 @@ void name_rules(faults::Plan& plan);
 Result<faults::Plan> shrink(faults::Plan plan, const std::function<Result<bool>(const faults::Plan&)>& fails,
                             std::uint32_t attempts);
 
-/// A campaign's description, the same for all its shards.
+/// A campaign's description: what it does and when a run of it fails.
 struct Campaign {
   std::string plan;  ///< as JSON
   std::uint64_t seed = 0, runs = 0;
   std::vector<std::string> command;
-  bool operator==(const Campaign&) const = default;
+  double timeout_s = 60;
+  bool in_scratch = false, same_output = false, expect_output = false;
+  std::optional<int> wrong_exit;
+  std::string shard = "1/1";
 };
 
 /// A failing plan made small: the run it came from and the plan's JSON.
 using Minimal = std::map<std::uint64_t, std::string>;
+
+/// How often each rule of the campaign's plan struck, in the plan's order.
+struct RuleCount {
+  std::string name, kind;
+  std::uint64_t struck = 0;
+};
+std::vector<RuleCount> rule_counts(const Campaign& campaign, const std::vector<RunResult>& results);
 
 /// `results` in the order of their runs.
 std::string junit_page(const Campaign& campaign, const std::vector<RunResult>& results, const Minimal& minimal);
@@ -78,5 +94,8 @@ std::string html_page(const Campaign& campaign, const std::vector<RunResult>& re
 
 /// "9 passed, 1 crash".
 std::string summary(const std::vector<RunResult>& results);
+
+/// Whether a plan in JSON has no rules: what it made small from happens without any fault.
+bool is_empty_plan(const std::string& plan);
 
 }  // namespace opennrt::tool

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,6 +46,30 @@ int milliseconds_until(Clock::time_point end) {
   return static_cast<int>(std::clamp<long long>(left, 0, INT_MAX));
 }
 
+bool redirect(int descriptor, const char* path, int flags) {
+  const int file = ::open(path, flags | O_CLOEXEC, 0600);
+  if (file == descriptor) return ::fcntl(file, F_SETFD, 0) == 0;  // that one was closed
+  return file >= 0 && ::dup2(file, descriptor) == descriptor;
+}
+
+/// In the forked child: all that is different there, and then the command. Returns when that cannot be, with the reason in errno.
+void become(const ChildOptions& options, char* const* argv, char* const* envp, pid_t parent, bool own_group,
+            const sigset_t& mask) {
+  if (own_group) ::setpgid(0, 0);
+  // However we end, even by SIGKILL, the command ends, too.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(127);
+  if (!options.output.empty()) {
+    constexpr int kAnew = O_WRONLY | O_CREAT | O_TRUNC;
+    if (!redirect(STDIN_FILENO, "/dev/null", O_RDONLY) || !redirect(STDOUT_FILENO, options.output.c_str(), kAnew) ||
+        !redirect(STDERR_FILENO, options.error.c_str(), kAnew))
+      return;
+  }
+  if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) return;
+  ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+  ::execvpe(argv[0], argv, envp);
+}
+
 }  // namespace
 
 Children::Children() {
@@ -65,37 +89,42 @@ Children::~Children() {
 Status Children::start(std::uint64_t key, const ChildOptions& options) {
   std::vector<std::string> command = options.command, environment = environment_with(options.environment);
   std::vector<char*> argv = pointers(command), envp = pointers(environment);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (!options.output.empty()) {
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, options.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, options.error.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  const bool ours = !options.output.empty() || ::isatty(STDIN_FILENO) == 0;
+  const pid_t parent = ::getpid();
+  int failure[2];
+  if (::pipe2(failure, O_CLOEXEC) != 0)
+    return make_error(ErrorCode::kResource, "pipe2: {}", std::generic_category().message(errno));
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    become(options, argv.data(), envp.data(), parent, ours, before_);
+    const int why = errno;
+    (void)!::write(failure[1], &why, sizeof(why));
+    ::_exit(127);
   }
-  if (!options.folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, options.folder.c_str());
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  // A command on the user's own terminal stays in the terminal's group.
-  posix_spawnattr_setflags(
-      &attributes, static_cast<short>(POSIX_SPAWN_SETSIGMASK | (options.output.empty() ? 0 : POSIX_SPAWN_SETPGROUP)));
-  posix_spawnattr_setsigmask(&attributes, &before_);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  pid_t pid = -1;
-  const int failed = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), envp.data());
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0)
+  const int unforked = errno;
+  ::close(failure[1]);
+  if (pid > 0 && ours) ::setpgid(pid, pid);  // whoever of the two is first
+  int why = 0;
+  ssize_t got = 0;
+  while (pid > 0 && (got = ::read(failure[0], &why, sizeof(why))) < 0 && errno == EINTR) {
+  }
+  ::close(failure[0]);
+  if (pid < 0) return make_error(ErrorCode::kResource, "fork: {}", std::generic_category().message(unforked));
+  if (got > 0) {
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
     return make_error(ErrorCode::kInvalidArgument, "cannot start {}: {}", options.command.front(),
-                      std::generic_category().message(failed));
+                      std::generic_category().message(why));
+  }
   const Clock::time_point now = Clock::now();
   const bool limited = options.limit < Clock::time_point::max() - now;
   const int descriptor = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-  const int why = errno;
+  const int unopened = errno;
   running_.push_back({key, pid, descriptor, now, limited ? now + options.limit : Clock::time_point::max()});
   if (descriptor < 0) {
     kill_all();
     return make_error(ErrorCode::kUnsupported, "pidfd_open: {} (Linux 5.3 or newer is needed)",
-                      std::generic_category().message(why));
+                      std::generic_category().message(unopened));
   }
   return {};
 }
@@ -125,7 +154,7 @@ void Children::kill_all() {
 
 std::vector<Ended> Children::wait(Clock::time_point wake) {
   std::vector<Ended> ended;
-  while (ended.empty() && !running_.empty() && !interrupted_) {
+  while (ended.empty() && !running_.empty() && interrupted_ == 0) {
     std::vector<pollfd> watched{{signals_, POLLIN, 0}};
     Clock::time_point end = wake;
     for (const Running& child : running_) {
@@ -134,10 +163,9 @@ std::vector<Ended> Children::wait(Clock::time_point wake) {
     }
     const int ready = ::poll(watched.data(), watched.size(), milliseconds_until(end));
     if (ready > 0 && watched[0].revents != 0) {
-      signalfd_siginfo taken;  // or it would end us once signals are let in again
-      while (::read(signals_, &taken, sizeof(taken)) == static_cast<ssize_t>(sizeof(taken))) {
-      }
-      interrupted_ = true;
+      signalfd_siginfo taken;  // all of them, or they would end us once signals are let in again
+      while (::read(signals_, &taken, sizeof(taken)) == static_cast<ssize_t>(sizeof(taken)))
+        if (interrupted_ == 0) interrupted_ = static_cast<int>(taken.ssi_signo);
       kill_all();
       break;
     }
@@ -160,14 +188,6 @@ std::vector<Ended> Children::wait(Clock::time_point wake) {
     if (ended.empty() && now >= wake) break;
   }
   return ended;
-}
-
-Result<Ended> run_child(const ChildOptions& options) {
-  Children children;
-  if (const Status started = children.start(0, options); !started) return tl::unexpected<Error>(started.error());
-  const std::vector<Ended> ended = children.wait();
-  if (ended.empty()) return make_error(ErrorCode::kState, "interrupted");
-  return ended.front();
 }
 
 }  // namespace opennrt::tool

@@ -33,8 +33,9 @@ struct Ended {
   double milliseconds = 0;
 };
 
-/// Children with process groups of their own: whatever one leaves behind ends with it. While an instance lives, SIGINT, SIGTERM
-/// and SIGHUP end all children. Not thread-safe; one at a time in a process.
+/// Children with process groups of their own: whatever one leaves behind ends with it. One whose input is the user's terminal stays in
+/// the terminal's group. A child ends when we do, however that happens. While an instance lives, SIGINT, SIGTERM and SIGHUP end all
+/// children. Not thread-safe; one at a time in a process, in its main thread.
 class Children {
  public:
   Children();
@@ -47,8 +48,8 @@ class Children {
   std::size_t running() const { return running_.size(); }
   /// Waits for one child, at most until `wake`. Nothing: the time is over, or interrupted().
   std::vector<Ended> wait(std::chrono::steady_clock::time_point wake = std::chrono::steady_clock::time_point::max());
-  /// Somebody wants us to end; all children are ended already.
-  bool interrupted() const { return interrupted_; }
+  /// The signal by which somebody wants us to end, or 0; all children are ended already.
+  int interrupted() const { return interrupted_; }
 
  private:
   struct Running {
@@ -64,10 +65,7 @@ class Children {
   std::vector<Running> running_;
   int signals_ = -1;
   sigset_t before_{};
-  bool interrupted_ = false;
+  int interrupted_ = 0;
 };
-
-/// One command to its end. kState: interrupted.
-Result<Ended> run_child(const ChildOptions& options);
 
 }  // namespace opennrt::tool

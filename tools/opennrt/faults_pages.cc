@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "core/faults/catalogue.h"
 
 #include "tools/opennrt/faults_campaign.h"
 
@@ -13,10 +17,24 @@ namespace {
 
 constexpr std::size_t kMaxRows = 500;  // of failing runs on the page
 
-/// For XML and HTML: nothing that ends an attribute, and no control characters, which XML does not have.
+/// What a program printed may be in any encoding; what is not UTF-8 becomes U+FFFD.
+std::string as_utf8(const std::string& text) {
+  const nlohmann::json json = text;
+  return nlohmann::json::parse(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).get<std::string>();
+}
+
+/// For XML and HTML: nothing that ends an attribute, and no characters that XML does not have (controls, U+FFFE, U+FFFF).
 std::string escaped(const std::string& text) {
   std::string safe;
-  for (const char c : text) {
+  const std::string utf8 = as_utf8(text);
+  for (std::size_t at = 0; at < utf8.size(); ++at) {
+    const char c = utf8[at];
+    const std::string_view three = std::string_view(utf8).substr(at, 3);
+    if (three == "\xEF\xBF\xBE" || three == "\xEF\xBF\xBF") {
+      safe += "\xEF\xBF\xBD";
+      at += 2;
+      continue;
+    }
     switch (c) {
       case '&':
         safe += "&amp;";
@@ -79,6 +97,23 @@ std::string summary(const std::vector<RunResult>& results) {
   return text.empty() ? "no runs" : text;
 }
 
+bool is_empty_plan(const std::string& plan) {
+  const auto read = faults::parse_plan(plan, "");
+  return read && read->rules.empty();
+}
+
+std::vector<RuleCount> rule_counts(const Campaign& campaign, const std::vector<RunResult>& results) {
+  std::vector<RuleCount> counts;
+  const auto plan = faults::parse_plan(campaign.plan, "campaign.json");
+  if (!plan) return counts;
+  std::map<std::string, std::uint64_t> struck;
+  for (const RunResult& result : results)
+    for (const auto& [rule, count] : result.rules) struck[rule] += count;
+  for (const faults::Rule& rule : plan->rules)
+    counts.push_back({rule.name, std::string(rule.kind->name), struck[rule.name]});
+  return counts;
+}
+
 std::string junit_page(const Campaign& campaign, const std::vector<RunResult>& results, const Minimal& minimal) {
   std::uint64_t failures = 0;
   double seconds = 0;
@@ -90,6 +125,11 @@ std::string junit_page(const Campaign& campaign, const std::vector<RunResult>& r
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"opennrt faults campaign\" "
       "tests=\"{}\" failures=\"{}\" errors=\"0\" time=\"{:.3f}\">\n",
       results.size(), failures, seconds);
+  page += "<properties>\n";
+  for (const RuleCount& rule : rule_counts(campaign, results))
+    page += fmt::format("<property name=\"rule {} ({})\" value=\"struck {} times\"/>\n", escaped(rule.name), rule.kind,
+                        rule.struck);
+  page += "</properties>\n";
   for (const RunResult& result : results) {
     page += fmt::format("<testcase classname=\"faults\" name=\"run {} seed {}\" time=\"{:.3f}\"", result.run,
                         result.seed, result.milliseconds / 1000);
@@ -101,7 +141,8 @@ std::string junit_page(const Campaign& campaign, const std::vector<RunResult>& r
                         to_text(result.outcome), escaped(result.why), escaped(list(result.faults)),
                         escaped(list(result.statuses)), escaped(command_line(campaign)));
     if (const auto small = minimal.find(result.run); small != minimal.end())
-      page += "minimal plan:\n" + escaped(small->second);
+      page += (is_empty_plan(small->second) ? "it ends so without any fault, minimal plan:\n" : "minimal plan:\n") +
+              escaped(small->second);
     page += "</failure></testcase>\n";
   }
   return page + "</testsuite>\n</testsuites>\n";
@@ -145,6 +186,10 @@ std::string html_page(const Campaign& campaign, const std::vector<RunResult>& re
       page += fmt::format("<td class=\"n\">{}</td>", count == 0 ? "" : fmt::format("{}", count));
     page += fmt::format("<td>{}</td></tr>\n", escaped(list(row.statuses)));
   }
+  page += "</table>\n<h2>Rules</h2>\n<table><tr><th>Rule</th><th>Fault</th><th>Struck</th></tr>\n";
+  for (const RuleCount& rule : rule_counts(campaign, results))
+    page += fmt::format("<tr><td>{}</td><td><code>{}</code></td><td class=\"n{}\">{}</td></tr>\n", escaped(rule.name),
+                        rule.kind, rule.struck == 0 ? " bad" : "", rule.struck);
   page += "</table>\n<h2>Runs that failed</h2>\n";
   std::size_t shown = 0;
   for (const RunResult& result : results) {
@@ -155,7 +200,9 @@ std::string html_page(const Campaign& campaign, const std::vector<RunResult>& re
         minimal.contains(result.run) ? " open" : "", result.run, result.seed, to_text(result.outcome),
         escaped(result.why), escaped(list(result.faults)), escaped(list(result.statuses)));
     if (const auto small = minimal.find(result.run); small != minimal.end())
-      page += fmt::format("<p>A minimal plan:</p><pre>{}</pre>", escaped(small->second));
+      page +=
+          fmt::format("<p>A minimal plan{}:</p><pre>{}</pre>",
+                      is_empty_plan(small->second) ? " (it ends so without any fault)" : "", escaped(small->second));
     page += "</details>\n";
   }
   if (shown == 0) page += "<p class=\"good\">None.</p>\n";

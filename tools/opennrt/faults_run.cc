@@ -19,14 +19,17 @@
 namespace opennrt::tool {
 namespace {
 
-constexpr int kLeakSanitizerExit = 23;  // LeakSanitizer's default `exitcode`
-constexpr std::size_t kMostOutput = 16u << 20;
+constexpr int kLeakSanitizerExit = 23;          // LeakSanitizer's default `exitcode`
+constexpr std::size_t kMostOutput = 16u << 20;  // looked at
+constexpr std::size_t kKeptOutput = 1u << 20;   // of a failing run
 
-std::string text_of(const std::filesystem::path& path) {
+/// `most` bytes of a file, the first or the last.
+std::string text_of(const std::filesystem::path& path, std::size_t most = kMostOutput, bool last = false) {
   std::ifstream file(path, std::ios::binary);
   std::error_code bad;
   const std::uintmax_t bytes = std::filesystem::file_size(path, bad);
-  std::string text(bad ? 0 : std::min<std::uintmax_t>(bytes, kMostOutput), '\0');
+  std::string text(bad ? 0 : std::min<std::uintmax_t>(bytes, most), '\0');
+  if (last) file.seekg(static_cast<std::streamoff>(bytes - text.size()));
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   return text;
@@ -92,6 +95,19 @@ std::string sanitizer_alarm(const std::string& error) {
   return {};
 }
 
+/// The line of libnrt's log by which nrt_init refused the plan; empty: it did not.
+std::string refusal(const std::filesystem::path& folder) {
+  const std::string begin = (folder / "plan.json").string() + ":";
+  for (const char* name : {"stdout", "stderr"}) {
+    const std::string text = text_of(folder / name, kKeptOutput);
+    for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at + 1)) {
+      const std::size_t line = text.rfind('\n', at) + 1, error = text.find(" ERROR ", line);
+      if (error < at) return text.substr(at, text.find('\n', at) - at);
+    }
+  }
+  return {};
+}
+
 void judge(const RunSetup& setup, const Ended& ended, const std::filesystem::path& folder,
            const faults::Reported& reported, RunResult& result) {
   const auto is = [&](RunOutcome outcome, std::string why) {
@@ -104,7 +120,7 @@ void judge(const RunSetup& setup, const Ended& ended, const std::filesystem::pat
   if (is_crash(ended.exit))
     return is(RunOutcome::kCrash, fmt::format("exit status {}: a child was ended by signal {} ({})", ended.exit,
                                               ended.exit - 128, ::strsignal(ended.exit - 128)));
-  const std::string output = text_of(folder / "stdout"), error = text_of(folder / "stderr");
+  const std::string output = text_of(folder / "stdout"), error = text_of(folder / "stderr", kMostOutput, true);
   if (const std::string alarm = sanitizer_alarm(error); !alarm.empty()) return is(RunOutcome::kCrash, alarm);
   if (setup.wrong_exit && ended.exit == *setup.wrong_exit)
     return is(RunOutcome::kWrongResult, fmt::format("exit status {}", ended.exit));
@@ -125,6 +141,18 @@ void judge(const RunSetup& setup, const Ended& ended, const std::filesystem::pat
 }
 
 }  // namespace
+
+void shorten_output(const std::filesystem::path& folder) {
+  for (const char* name : {"stdout", "stderr"}) {
+    const std::filesystem::path path = folder / name;
+    std::error_code bad;
+    const std::uintmax_t bytes = std::filesystem::file_size(path, bad);
+    if (bad || bytes <= kKeptOutput) continue;
+    const std::string text = fmt::format("{}\n[{} bytes left out by opennrt]\n{}", text_of(path, kKeptOutput / 2),
+                                         bytes - kKeptOutput, text_of(path, kKeptOutput / 2, true));
+    (void)client::write_file(path, std::as_bytes(std::span(text)));
+  }
+}
 
 Status start_run(Children& children, std::uint64_t key, const RunSetup& setup, const faults::Plan& plan,
                  const std::filesystem::path& folder) {
@@ -150,7 +178,11 @@ Result<RunResult> judge_run(const RunSetup& setup, const Ended& ended, const std
   if (!reported) return tl::unexpected<Error>(reported.error());
   RunResult result;
   result.milliseconds = ended.milliseconds;
-  for (const auto& struck : reported->strikes) ++result.faults[std::string(struck.rule.kind->name)];
+  for (const auto& struck : reported->strikes) {
+    ++result.faults[std::string(struck.rule.kind->name)];
+    ++result.rules[struck.rule.name];
+  }
+  if (reported->strikes.empty()) result.refused = refusal(folder);
   for (const auto& returned : reported->statuses) ++result.statuses[returned.status];
   judge(setup, ended, folder, *reported, result);
   return result;

@@ -2,19 +2,13 @@
 //
 // Conversations of programs with /dev/neuron<N>: written down, played back, summed up (docs/ioctl-recording.md). The work is
 // done by the preload library in the program; here it is started.
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <fmt/format.h>
-#include <nrt/nrt_version.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -26,6 +20,7 @@
 #include "backends/emulator/preload/replay.h"
 #include "backends/emulator/preload/transcript.h"
 #include "tools/opennrt/commands.h"
+#include "tools/opennrt/device_command.h"
 #include "tools/support/files.h"
 
 namespace opennrt::tool {
@@ -36,59 +31,19 @@ using emulator::Transcript;
 using emulator::Verb;
 namespace fs = std::filesystem;
 
-/// The preload library is installed beside libnrt.
-Result<std::string> preload_library() {
-  Dl_info where{};
-  if (dladdr(reinterpret_cast<const void*>(&nrt_get_version), &where) == 0)
-    return make_error(ErrorCode::kInternal, "libnrt is not among the loaded libraries");
-  std::error_code ignored;
-  const fs::path library = fs::canonical(where.dli_fname, ignored).parent_path() / "opennrt/libopennrt_device.so";
-  if (!fs::exists(library, ignored))
-    return make_error(ErrorCode::kInvalidFile, "{} is missing: the installation is not complete", library.string());
-  return library.string();
-}
-
-/// The command sees our environment, with the library in front of others to be preloaded.
-Status prepare_environment(const std::string& variable, const std::string& file) {
-  auto library = preload_library();
+/// Runs it with the preload library in front; signals that come to us are the command's.
+Result<int> run_command(const IoctlOptions& options, const std::map<std::string, std::string>& variables) {
+  auto library = device_library();
   if (!library) return tl::unexpected(library.error());
-  const char* others = std::getenv("LD_PRELOAD");
-  const std::string all = others != nullptr && *others != 0 ? *library + ":" + others : *library;
-  ::setenv("LD_PRELOAD", all.c_str(), 1);
-  ::setenv(variable.c_str(), file.c_str(), 1);
-#if defined(__SANITIZE_ADDRESS__)
-  // A program that was built with the sanitizer wants its runtime to be first.
-  const char* options = std::getenv("ASAN_OPTIONS");
-  const std::string asan = (options != nullptr ? std::string(options) + ":" : "") + "verify_asan_link_order=0";
-  ::setenv("ASAN_OPTIONS", asan.c_str(), 1);
-#endif
-  return {};
-}
-
-Result<int> run_command(const std::vector<std::string>& command) {
-  std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  // Keys pressed at the terminal reach the command itself; we stay to tell how it ended.
-  std::signal(SIGINT, SIG_IGN);
-  std::signal(SIGQUIT, SIG_IGN);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t restored;
-  sigemptyset(&restored);
-  sigaddset(&restored, SIGINT);
-  sigaddset(&restored, SIGQUIT);
-  posix_spawnattr_setsigdefault(&attributes, &restored);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-  pid_t pid = -1;
-  const int failed = posix_spawnp(&pid, argv[0], nullptr, &attributes, argv.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  if (failed != 0)
-    return make_error(ErrorCode::kInvalidArgument, "cannot start {}: {}", command.front(), ::strerrordesc_np(failed));
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return make_error(ErrorCode::kInternal, "waitpid: {}", ::strerrordesc_np(errno));
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const Signals signals;
+  const auto command = Command::start(options.command, *library, variables, signals);
+  if (!command) return tl::unexpected(command.error());
+  signals.release();
+  const int status = command->wait();
+  if (command->error() != 0)
+    return make_error(ErrorCode::kInvalidArgument, "cannot start {}: {}", options.command.front(),
+                      ::strerrordesc_np(command->error()));
+  return status;
 }
 
 Result<Transcript> read_transcript(const std::string& file) {
@@ -141,16 +96,18 @@ void count(const Event& event, std::uint64_t times, std::map<std::string, Calls>
 Result<int> ioctl_record(const IoctlOptions& options) {
   std::error_code error;
   const std::string file = fs::absolute(options.file, error).string();
-  // Emptied here, so that every process of the command only appends.
+  // Emptied here, so that every process of the command only appends. A file that was there may have been anybody's to read.
   const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return make_error(ErrorCode::kInvalidArgument, "cannot write {}: {}", file, ::strerrordesc_np(errno));
-  ::close(fd);
-  if (auto good = prepare_environment(emulator::kRecordVariable, file); !good) return tl::unexpected(good.error());
-  ::setenv(emulator::kPayloadVariable, options.payload ? "yes" : "no", 1);
-  auto status = run_command(options.command);
-  if (status && fs::file_size(file, error) == 0)
+  struct stat status {};
+  const bool good = fd >= 0 && ::fstat(fd, &status) == 0 && (!S_ISREG(status.st_mode) || ::fchmod(fd, 0600) == 0);
+  const int why = errno;
+  if (fd >= 0) ::close(fd);
+  if (!good) return make_error(ErrorCode::kInvalidArgument, "cannot write {}: {}", file, ::strerrordesc_np(why));
+  const auto exit_status = run_command(
+      options, {{emulator::kRecordVariable, file}, {emulator::kPayloadVariable, options.payload ? "yes" : "no"}});
+  if (exit_status && S_ISREG(status.st_mode) && fs::file_size(file, error) == 0)
     fmt::print(stderr, "opennrt: {} is empty: the command made no call that concerns /dev/neuron*\n", options.file);
-  return status;
+  return exit_status;
 }
 
 Result<int> ioctl_replay(const IoctlOptions& options) {
@@ -160,9 +117,7 @@ Result<int> ioctl_replay(const IoctlOptions& options) {
   const CountingFile counting;
   if (counting.error() != 0)
     return make_error(ErrorCode::kResource, "cannot make {}: {}", counting.path(), ::strerrordesc_np(counting.error()));
-  if (auto good = prepare_environment(emulator::kReplayVariable, file); !good) return tl::unexpected(good.error());
-  ::setenv(emulator::kReplayStateVariable, counting.path().c_str(), 1);
-  return run_command(options.command);
+  return run_command(options, {{emulator::kReplayVariable, file}, {emulator::kReplayStateVariable, counting.path()}});
 }
 
 Status ioctl_show(const std::string& file) {

@@ -8,8 +8,9 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tools/opennrt/commands.h"
 #include "tools/opennrt/faults.h"
@@ -145,13 +146,26 @@ void add_ps(CLI::App& app, std::function<Status()>& action) {
   command->callback([options, &action] { action = [options] { return opennrt::tool::ps(*options); }; });
 }
 
+constexpr char kCommandLine[] = "command";
+
+void add_command_line(CLI::App* command, std::vector<std::string>& words) {
+  command->add_option(kCommandLine, words, "Program to be run")->required()->option_text("[ARGUMENT...]");
+}
+
+/// Shows where a command line begins.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_usage(const CLI::Option* option) const override {
+    if (option->get_name(true) != kCommandLine) return Formatter::make_option_usage(option);
+    return option->get_required() ? "-- command [ARGUMENT...]" : "[-- command [ARGUMENT...]]";
+  }
+};
+
 void add_ioctl(CLI::App& app, std::function<Status()>& action, int& exit_status) {
   auto* group = app.add_subcommand("ioctl", "Record, replay and sum up what programs say to /dev/neuron*");
   group->require_subcommand(1);
   const auto command_line = [](CLI::App* command, const std::shared_ptr<opennrt::tool::IoctlOptions>& options) {
-    command->add_option("command", options->command, "Program and its arguments, after --")
-        ->required()
-        ->type_name("-- COMMAND...");
+    add_command_line(command, options->command);
   };
   const auto run = [&](opennrt::Result<int> (*what)(const opennrt::tool::IoctlOptions&),
                        const std::shared_ptr<opennrt::tool::IoctlOptions>& options) {
@@ -188,19 +202,23 @@ void add_emulate(CLI::App& app, std::function<Status()>& action, int& exit_statu
   auto* command =
       app.add_subcommand("emulate", "Run a command that sees simulated devices as /dev/neuron<N>, with their driver");
   auto options = std::make_shared<opennrt::tool::EmulateOptions>();
+  const CLI::Validator not_empty(
+      [](std::string& text) { return std::string(text.empty() ? "a value is missing" : ""); }, "");
   command->add_option("--instance", options->instance, "Kind of machine (default: OPENNRT_SIM_INSTANCE)")
+      ->check(not_empty)
       ->type_name("TYPE");
   command->add_option("--devices", options->devices, "Only these devices, as a container may see them")
+      ->check(not_empty)
       ->type_name("N,N...");
   command->add_option("--driver", options->driver, "Version of the driver that is presented")
+      ->check(not_empty)
       ->type_name("VERSION|none")
       ->default_str("2.24.7.0");
   command->add_option("--machine", options->machine, "Share the machine of this name with other such commands")
+      ->check(not_empty)
       ->type_name("NAME");
   command->add_flag("-v,--verbose", options->verbose, "Show the driver's log on standard error");
-  command->add_option("command", options->command, "Program and its arguments, after --")
-      ->required()
-      ->type_name("-- COMMAND...");
+  add_command_line(command, options->command);
   command->callback([options, &action, &exit_status] {
     action = [options, &exit_status]() -> Status {
       const auto status = opennrt::tool::emulate(*options);
@@ -211,23 +229,28 @@ void add_emulate(CLI::App& app, std::function<Status()>& action, int& exit_statu
   });
 }
 
-/// CLI11 only says that a command is required when one is given that it does not know.
-std::optional<std::string> usage_error(const CLI::App& app, int argc, char** argv) {
+/// What is wrong, where CLI11's own words mislead: it only says that a command is required when one is given that it does not
+/// know, and that it did not expect options which are those of a program to be run.
+std::string usage_error(const CLI::App& app, int argc, char** argv, const std::string& said) {
   const CLI::App* at = &app;
   for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
     const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
-    if (commands.empty()) return std::nullopt;
+    if (commands.empty()) break;
     const auto known =
         std::find_if(commands.begin(), commands.end(), [&](const CLI::App* c) { return c->check_name(argv[i]); });
     if (known == commands.end()) return fmt::format("there is no command '{}'", argv[i]);
     at = *known;
   }
-  return std::nullopt;
+  const bool dashes =
+      std::any_of(argv + 1, argv + argc, [](const char* word) { return std::string_view(word) == "--"; });
+  if (dashes || at->get_option_no_throw(kCommandLine) == nullptr) return said;
+  return said + "; what is to be run comes after --";
 }
 
 int run_tool(int argc, char** argv) {
   CLI::App app{"OpenNRT: compile, look into, run and measure models for NeuronCores", "opennrt"};
   app.require_subcommand(1);
+  app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(40);
 
   std::function<Status()> action;
@@ -238,7 +261,7 @@ int run_tool(int argc, char** argv) {
   add_bench(app, action);
   add_stats(app, action);
   add_ps(app, action);
-  opennrt::tool::add_faults(app, action);
+  opennrt::tool::add_faults(app, action, exit_status);
   add_emulate(app, action, exit_status);
   add_ioctl(app, action, exit_status);
   app.add_subcommand("version", "Versions of this tool, the runtime, NEFF and the instruction set")
@@ -246,15 +269,17 @@ int run_tool(int argc, char** argv) {
   // After the commands, which would inherit it.
   app.footer(
       "The device is chosen by OPENNRT_BACKEND, see docs/host-contract.md. `opennrt <command> --help` tells more.\n"
-      "Exit status: 0 done, 1 failed, 2 wrong usage; of `emulate`, `ioctl record` and `ioctl replay` the command's.");
+      "Exit status: 0 done, 1 failed, 2 wrong usage, 128 + signal where one interrupted `faults`; of `emulate`,\n"
+      "`ioctl record` and `ioctl replay` the command's.");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    return fail(kExitUsage, usage_error(app, argc, argv).value_or(error.what()) + " (opennrt --help tells more)");
+    return fail(kExitUsage, usage_error(app, argc, argv, error.what()) + " (opennrt --help tells more)");
   }
-  if (const Status status = action(); !status) return fail(kExitFailure, status.error().message);
+  if (const Status status = action(); !status)
+    return fail(exit_status != 0 ? exit_status : kExitFailure, status.error().message);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     return fail(kExitFailure, "cannot write to standard output");
   return exit_status;

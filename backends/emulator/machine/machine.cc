@@ -79,7 +79,7 @@ int Machine::open_file(std::uint64_t number, std::uint32_t device, std::uint32_t
   if (!version_.present || !std::binary_search(visible.begin(), visible.end(), device)) return -ENODEV;
   File file;
   file.device = device;
-  file.free_access = (flags & O_ACCMODE) == O_WRONLY;  // neuron_cdev.h, IS_NEURON_DEVICE_FREE_ACCESS
+  file.free_access = (flags & O_WRONLY) != 0;  // neuron_cdev.c, IS_NEURON_DEVICE_FREE_ACCESS
   file.opener = pid;
   {
     const std::lock_guard guard(files_mutex_);

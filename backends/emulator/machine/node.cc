@@ -317,6 +317,15 @@ std::int32_t Node::reset_wait(std::uint32_t request) {
   return result;
 }
 
+std::int32_t Node::own_reset_wait(pid_t pid) {
+  const auto request = static_cast<std::uint32_t>(pid);
+  {
+    const std::lock_guard guard(mutex_);
+    if (!resets_.contains(request)) return 0;  // nr_wait with `check`
+  }
+  return reset_wait(request);
+}
+
 int Node::init_state(std::uint32_t core, std::uint32_t state, std::uint32_t& now, const std::atomic<bool>& gone) {
   if (core >= kCores) return -EINVAL;
   std::unique_lock guard(mutex_);

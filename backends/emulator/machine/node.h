@@ -79,6 +79,7 @@ class Node {
   /// One reset per process at a time; it is known by the process's number. A second one: 1, as the driver answers.
   int reset_start(pid_t pid, std::uint32_t core_map, std::uint32_t& request);
   std::int32_t reset_wait(std::uint32_t request);
+  std::int32_t own_reset_wait(pid_t pid);  ///< the same; 0 when the process has asked for none
   /// neuron_cinit.c: waits up to 5 s for another process that is initialising the core.
   int init_state(std::uint32_t core, std::uint32_t state, std::uint32_t& now, const std::atomic<bool>& gone);
 

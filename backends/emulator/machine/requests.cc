@@ -8,6 +8,7 @@
 
 #include "backends/emulator/machine/sysfs.h"
 #include "backends/neuron/paravirtual.h"
+#include "core/faults/plan.h"
 
 namespace opennrt::emulator {
 
@@ -29,7 +30,8 @@ bool served_with_free_access(Op op) {
     case Op::kBdf:
     case Op::kPrint:
     case Op::kDeviceInfo:  // DEVICE_BASIC_INFO and DRIVER_INFO_GET
-    case Op::kMmap:        // ncdev_mmap does not ask
+    case Op::kHello:
+    case Op::kMmap:  // ncdev_mmap does not ask
     case Op::kUnmap:
       return true;
     default:
@@ -77,7 +79,6 @@ int serve_machine(Exchange& exchange) {
     return too_long != 0 ? too_long : error;
   }
   const DriverVersion& version = machine.version();
-  if (!version.present) return -ENODEV;
   const driver::Config& config = machine.config();
   const std::uint64_t values[8] = {
       config.visible.size(),  config.cores_per_device, version.major,          version.minor,
@@ -87,7 +88,8 @@ int serve_machine(Exchange& exchange) {
       config.machine.instance.starts_with("inf1.") ? config.machine.instance : "inf1." + config.machine.instance;
   text += '\0';
   text += version.text + '\0';
-  return exchange.out(text.data(), text.size());
+  const int error = exchange.out(text.data(), text.size());
+  return version.present ? error : -ENODEV;
 }
 
 namespace {
@@ -102,6 +104,7 @@ int hello(Exchange& exchange) {
   answer.sbuf_bytes_per_partition = info.sbuf_bytes_per_partition;
   answer.psum_bytes_per_partition = info.psum_bytes_per_partition;
   std::memcpy(answer.instance_type, info.instance_type, sizeof(answer.instance_type));
+  answer.fault_plan = faults::chip_identity(exchange.machine.config().machine.fault_plan);
   if (const int error = exchange.out(&answer, sizeof(answer)); error != 0) return error;
   if (exchange.word(0) != 0) exchange.process.paravirtual = true;  // version 0 only asks
   return 0;

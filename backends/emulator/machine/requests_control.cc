@@ -128,7 +128,8 @@ int serve_control(Exchange& exchange) {
       return error;
     }
     case Op::kResetWait:
-      reply.v[0] = static_cast<std::uint64_t>(exchange.node->reset_wait(exchange.word(0)));
+      reply.v[0] = static_cast<std::uint64_t>(exchange.a(1) == 0 ? exchange.node->reset_wait(exchange.word(0))
+                                                                 : exchange.node->own_reset_wait(exchange.pid()));
       return 0;
     case Op::kWait:
       return wait(exchange);

@@ -131,7 +131,13 @@ bool Server::idle() const {
 
 void Server::wait_until_idle() {
   std::unique_lock guard(mutex_);
-  changed_.wait(guard, [this] { return idle(); });
+  do {  // who has connected and was not accepted yet is a client, too
+    changed_.wait(guard, [this] { return idle(); });
+    guard.unlock();
+    accept_all();
+    guard.lock();
+  } while (!idle());
+  ending_ = true;
 }
 
 void Server::later(std::function<void()> task) {
@@ -245,6 +251,10 @@ void Server::hear(int fd) {
     hang_up(fd, connection);
     return;
   }
+  if (connection.guest) {  // it has left
+    forget(fd);
+    return;
+  }
   std::array<std::byte, sizeof(FileHello)> bytes{};
   int descriptor = -1;
   const ssize_t size = receive_hello(fd, bytes, descriptor);
@@ -257,8 +267,12 @@ void Server::hear(int fd) {
     return;
   }
   if (descriptor >= 0) ::close(descriptor);
-  if (known && hello.kind == Hello::kFile && size == sizeof(FileHello)) {
+  if (known && connection.pid <= 0 && hello.kind != Hello::kGuest) {
+    refuse(fd, -ESRCH);  // of a pid namespace that is not within ours: it cannot be told from others
+  } else if (known && hello.kind == Hello::kFile && size == sizeof(FileHello)) {
     greet_file(fd, connection, hello);
+  } else if (known && hello.kind == Hello::kGuest && size == sizeof(GuestHello)) {
+    greet_guest(fd);
   } else if (size <= 0) {
     forget(fd);
   } else {
@@ -269,7 +283,7 @@ void Server::hear(int fd) {
 void Server::greet_file(int fd, const Connection& greeted, const FileHello& hello) {
   const auto name = name_of(fd);
   const pid_t pid = greeted.pid;
-  if (!name || name->device != hello.device || pid <= 0) {
+  if (!name || name->device != hello.device) {
     refuse(fd, -EINVAL);
     return;
   }
@@ -296,6 +310,20 @@ void Server::greet_file(int fd, const Connection& greeted, const FileHello& hell
       send_reply(fd, reply);  // a client that is not there any more has hung up, too
     }
   });
+}
+
+void Server::greet_guest(int fd) {
+  bool welcome = false;
+  {
+    const std::lock_guard guard(mutex_);
+    welcome = !ending_;
+    connections_[fd].guest = welcome;
+  }
+  if (welcome) {
+    send_reply(fd, Reply{});
+  } else {
+    refuse(fd, -ESHUTDOWN);
+  }
 }
 
 void Server::hang_up(int fd, const Connection& connection) {

@@ -29,14 +29,14 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Returns when no client is connected.
+  /// Returns when no client is connected. From then on it takes no guests.
   void wait_until_idle();
 
  private:
-  /// A client that has not said yet what it wants, or a file.
+  /// A client that has not said yet what it wants, a file, or a guest.
   struct Connection {
     pid_t pid = 0;
-    bool file = false;
+    bool file = false, guest = false;
     std::uint64_t serial = 0;  ///< descriptors are used again, this is not
     std::uint64_t number = 0;
   };
@@ -46,6 +46,7 @@ class Server {
   void accept_all();
   void hear(int fd);
   void greet_file(int fd, const Connection& connection, const FileHello& hello);
+  void greet_guest(int fd);
   void greet_channel(int fd, pid_t pid, int window);
   void run_channel(int fd, pid_t pid, int window);
   void hang_up(int fd, const Connection& connection);
@@ -61,6 +62,7 @@ class Server {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stop_ = false, busy_ = false;  ///< busy_: the control thread is in a task
+  bool ending_ = false;               ///< it has been idle: the machine goes
   bool blind_ = false;                ///< some process has no pidfd: look at all from time to time
   std::deque<std::function<void()>> tasks_;
   std::map<int, Connection> connections_;

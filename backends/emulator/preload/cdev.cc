@@ -113,7 +113,7 @@ constexpr Row kRows[] = {
     {abi::kHbmScrubWait, kExact, kDevice, kTyped, hbm_scrub},
     // DUMP_MEM_CHUNKS (116) is not served: the protocol has no list of all allocations. It falls through to EINVAL.
 
-    {pv::kHello, kExact, kDevice, kFirst, paravirtual_hello},
+    {pv::kHello, kExact, kAny, kFirst, paravirtual_hello},
     {pv::kWait, kExact, kDevice, kFirst, paravirtual_wait},
     {pv::kClock, kExact, kDevice, kFirst, paravirtual_clock},
     {pv::kConsume, kExact, kDevice, kFirst, paravirtual_consume},

@@ -112,12 +112,16 @@ int mem_copy(Call& call) {
 }
 
 int mem_copy_async(Call& call) {
+  if (call.command == abi::kMemCopyAsync) {
+    if (const int r = call.attached(); r != 0) return r;
+  }
   if (call.command == abi::kMemCopyAsync) return async<abi::MemCopyAsync>(call);
   if (call.command == abi::kMemCopyAsync64) return async<abi::MemCopyAsync64>(call);
   return -EINVAL;
 }
 
 int mem_copy_async_wait(Call& call) {
+  if (const int r = call.attached(); r != 0) return r;
   abi::MemCopyAsyncWait arg;
   if (const int r = call.get(arg); r != 0) return r;
   if (const int r = in_bounds(call, arg.src_mem_handle, 0, 0); r != 0) return r;

@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -31,7 +33,8 @@ thread_local constinit Channel this_thread{.socket = -1,
                                            .socket_inode = 0,
                                            .window_inode = 0,
                                            .window = nullptr,
-                                           .window_bytes = 0};
+                                           .window_bytes = 0,
+                                           .slot = -1};
 
 void at_thread_end(void* channel) {
   static_cast<Channel*>(channel)->close();
@@ -59,6 +62,44 @@ std::uint64_t inode(int fd) {
   return system_call(SYS_fstat, fd, &s) < 0 ? 0 : s.st_ino;
 }
 
+/// Descriptors of the channels of this process, for its children. Slots are claimed without a lock, so that no fork can
+/// leave one behind; what finds no slot is kept by a child until it executes a program or ends.
+struct Slot {
+  enum State : int { kFree, kChanging, kKnown };
+  std::atomic<int> state{kFree};
+  int socket = -1, window_fd = -1;
+  std::uint64_t socket_inode = 0, window_inode = 0;
+};
+constinit std::array<Slot, 1024> slots;
+
+int take_slot(const Channel& channel) {
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    Slot& slot = slots[i];
+    int free = Slot::kFree;
+    if (!slot.state.compare_exchange_strong(free, Slot::kChanging)) continue;
+    slot.socket = channel.socket;
+    slot.window_fd = channel.window_fd;
+    slot.socket_inode = channel.socket_inode;
+    slot.window_inode = channel.window_inode;
+    slot.state.store(Slot::kKnown, std::memory_order_release);
+    return static_cast<int>(i);
+  }
+  return -1;
+}
+
+/// Says once why programs see no devices although they should: what follows looks to them like a machine without any.
+void say_unreachable(const char* what, long error) {
+  static constinit std::atomic<bool> said{false};
+  if (said.exchange(true)) return;
+  const int number = static_cast<int>(-error);
+  const char* why =
+      number == ESRCH ? "it cannot see this process, whose pid namespace is another one" : strerrordesc_np(number);
+  char line[512];
+  const int length = std::snprintf(line, sizeof(line), "opennrt: the emulated machine at %s (%s) %s: %s\n",
+                                   machine_path, kMachineVariable, what, why != nullptr ? why : "unknown error");
+  system_call(SYS_write, STDERR_FILENO, line, static_cast<std::size_t>(length));
+}
+
 int gone(long error) {
   switch (error) {
     case -ECONNRESET:
@@ -73,6 +114,18 @@ int gone(long error) {
 }
 
 }  // namespace
+
+void close_parents_channels() {
+  for (Slot& slot : slots) {
+    if (slot.state.load(std::memory_order_acquire) == Slot::kKnown) {
+      if (inode(slot.socket) == slot.socket_inode) system_call(SYS_close, slot.socket);
+      if (inode(slot.window_fd) == slot.window_inode) system_call(SYS_close, slot.window_fd);
+    }
+    if (slot.state.load(std::memory_order_relaxed) != Slot::kFree) slot.state.store(Slot::kFree);
+  }
+  this_thread.slot = -1;
+  if (!this_thread.busy) this_thread.close();
+}
 
 int move_away(int fd) {
   const long moved = system_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kAwayFrom);
@@ -89,7 +142,10 @@ void use_machine(const char* path) {
 int connect_machine(const char* abstract_name, std::size_t abstract_bytes, bool close_on_exec) {
   sockaddr_un machine{};
   machine.sun_family = AF_UNIX;
-  if (machine_path[0] == 0) return -ENODEV;
+  if (machine_path[0] == 0) {
+    say_unreachable("has too long a path", -ENAMETOOLONG);
+    return -ENODEV;
+  }
   std::memcpy(machine.sun_path, machine_path, sizeof(machine_path));
   const long s = system_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | (close_on_exec ? SOCK_CLOEXEC : 0), 0);
   if (s < 0) return static_cast<int>(s);
@@ -107,6 +163,7 @@ int connect_machine(const char* abstract_name, std::size_t abstract_bytes, bool 
   }
   if (r < 0) {
     system_call(SYS_close, s);
+    say_unreachable("is not there", r);
     return gone(r);
   }
   return static_cast<int>(s);
@@ -161,7 +218,7 @@ int receive_packet(int socket, void* data, std::size_t bytes, int* descriptor) {
 }
 
 int Channel::open(int* host_memory) {
-  socket = window_fd = -1;
+  socket = window_fd = slot = -1;
   socket_inode = window_inode = 0;
   pid = own_pid();
   long r = system_call(SYS_memfd_create, "opennrt-window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -185,7 +242,7 @@ int Channel::open(int* host_memory) {
     int memory = -1;
     r = send_packet(socket, &hello, sizeof(hello), window_fd);
     if (r == 0) r = receive_packet(socket, &reply, sizeof(reply), &memory);
-    if (r == 0) r = reply.error;
+    if (r == 0 && (r = reply.error) != 0) say_unreachable("refuses this process", r);
     if (memory >= 0 && (host_memory == nullptr || r != 0)) system_call(SYS_close, memory);
     if (host_memory != nullptr && r == 0) *host_memory = memory;
   }
@@ -195,6 +252,7 @@ int Channel::open(int* host_memory) {
   }
   socket_inode = inode(socket);
   window_inode = inode(window_fd);
+  slot = take_slot(*this);
   return 0;
 }
 
@@ -203,7 +261,8 @@ void Channel::close() {
   if (socket >= 0 && (socket_inode == 0 || inode(socket) == socket_inode)) system_call(SYS_close, socket);
   if (window_fd >= 0 && (window_inode == 0 || inode(window_fd) == window_inode)) system_call(SYS_close, window_fd);
   if (window != nullptr && pid == own_pid()) system_call(SYS_munmap, window, window_bytes);
-  socket = window_fd = -1;
+  if (slot >= 0) slots[static_cast<std::size_t>(slot)].state.store(Slot::kFree, std::memory_order_release);
+  socket = window_fd = slot = -1;
   window = nullptr;
   window_bytes = 0;
 }
@@ -213,7 +272,7 @@ bool Channel::usable() const {
 }
 
 Session::Session(bool host_memory) : channel_(&own_) {
-  own_.socket = own_.window_fd = -1;
+  own_.socket = own_.window_fd = own_.slot = -1;
   if (!host_memory && !this_thread.busy) {
     this_thread.busy = true;
     channel_ = &this_thread;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The client's end of protocol.h. A thread that makes requests has a channel of its own, opened at the first one,
-// closed at the thread's end; a child after fork opens new ones. A request in a signal handler that interrupted another
+// closed at the thread's end; a child after fork closes those of its parent and opens new ones. A request in a signal handler that interrupted another
 // one of the same thread gets a channel for itself. Nothing here allocates from the heap, throws, or is a cancellation
 // point.
 #pragma once
@@ -20,6 +20,8 @@ void use_machine(const char* path);
 /// Connects to the machine's socket. `abstract` (may be empty): bytes of the abstract name to bind to before. A
 /// descriptor or a negative errno; ENODEV: there is no machine (any more).
 int connect_machine(const char* abstract_name, std::size_t abstract_bytes, bool close_on_exec);
+/// In a child after fork: closes its copies of its parent's channels, which would keep the machine's ends of them.
+void close_parents_channels();
 /// Moves a descriptor of the library's out of the way of programs that count theirs (shells). The new number.
 int move_away(int fd);
 /// Sends a packet / receives one, whole. 0, -ENODEV (nobody there), or another negative errno.
@@ -35,6 +37,7 @@ struct Channel {
   std::uint64_t socket_inode, window_inode;
   std::byte* window;
   std::size_t window_bytes;
+  int slot;  ///< among those that a child after fork closes; -1: in none
 
   int open(
       int* host_memory = nullptr);  ///< 0 or a negative errno. `host_memory`: the machine's, to be closed by the caller

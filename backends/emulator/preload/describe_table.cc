@@ -340,7 +340,7 @@ LAYOUT(kPodCtrlLayout, abi::PodCtrl, FIELD(abi::PodCtrl, sz), FIELD(abi::PodCtrl
 
 LAYOUT(kHelloLayout, pv::Hello, FIELD(pv::Hello, version), out(FIELD(pv::Hello, open_isa_version)),
        out(FIELD(pv::Hello, sbuf_bytes_per_partition)), out(FIELD(pv::Hello, psum_bytes_per_partition)),
-       out(bytes(kText, FIELD(pv::Hello, instance_type))));
+       out(bytes(kText, FIELD(pv::Hello, instance_type))), out(as(kHex, FIELD(pv::Hello, fault_plan))));
 // `deadline` is of the process's own clock or the simulated one: what it is worth is in the result.
 LAYOUT(kWaitLayout, pv::Wait, FIELD(pv::Wait, core), FIELD(pv::Wait, seen),
        out(as(kPayload, at(1, "text_bytes", FIELD(pv::Wait, text)))), FIELD(pv::Wait, text_bytes));

@@ -2,6 +2,7 @@
 #include "backends/emulator/preload/emulated.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,12 +33,11 @@ std::string contents(const Session& session) {
 class EmulatedMachine final : public Provider {
  public:
   int open(int device, int flags) override {
-    // As IS_NEURON_DEVICE_FREE_ACCESS of neuron_cdev.c: O_WRONLY and nothing else sets that bit.
-    const bool free_access = (flags & O_ACCMODE) == O_WRONLY;
+    constexpr std::uint64_t kMode = O_ACCMODE;
     char name[64];
-    const int length =
-        std::snprintf(name, sizeof(name), "%c%s%d-%016llx", 0, kFileNamePrefix, device,
-                      static_cast<unsigned long long>((random_number() & ~1ull) | (free_access ? 1 : 0)));
+    const int length = std::snprintf(
+        name, sizeof(name), "%c%s%d-%016llx", 0, kFileNamePrefix, device,
+        static_cast<unsigned long long>((random_number() & ~kMode) | (static_cast<unsigned>(flags) & kMode)));
     const int fd = connect_machine(name, static_cast<std::size_t>(length), (flags & O_CLOEXEC) != 0);
     if (fd < 0) return fd;
     FileHello hello;
@@ -138,6 +138,7 @@ OpenedFile opened_file(int fd) {
 
 std::unique_ptr<Provider> make_emulated_machine(const char* socket_path) {
   use_machine(socket_path);
+  pthread_atfork(nullptr, nullptr, close_parents_channels);
   return std::make_unique<EmulatedMachine>();
 }
 

@@ -3,6 +3,8 @@
 // The provider in front of the emulated machine of `opennrt emulate`.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstdint>
 #include <memory>
 
@@ -17,9 +19,13 @@ std::unique_ptr<Provider> make_emulated_machine(const char* socket_path);
 struct OpenedFile {
   int device = -1;  ///< -1: the descriptor is none of ours
   std::uint64_t number = 0;
-  /// Opened with O_WRONLY: the driver's "free access", which serves the requests that need no device. It is bit 0 of
-  /// the number, so that every process that holds the descriptor knows it.
-  bool free_access() const { return (number & 1) != 0; }
+  /// O_ACCMODE of open(2): the last bits of the number, so that every process that holds the descriptor knows them.
+  unsigned mode() const { return static_cast<unsigned>(number & O_ACCMODE); }
+  /// The driver's "free access", which serves the requests that need no device: the bit of O_WRONLY, which the mode 3 has
+  /// as well (neuron_cdev.c, IS_NEURON_DEVICE_FREE_ACCESS).
+  bool free_access() const { return (mode() & O_WRONLY) != 0; }
+  bool readable() const { return mode() == O_RDONLY || mode() == O_RDWR; }
+  bool writable() const { return mode() == O_WRONLY || mode() == O_RDWR; }
 };
 OpenedFile opened_file(int fd);
 

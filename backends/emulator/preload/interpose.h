@@ -63,6 +63,7 @@ auto by_name(int folder, const char* path, Real&& real, Ours&& ours) -> decltype
     if (shared_folder(name.view())) return real();
     Found found;
     if (!guarded(false, [&] { return found = find(name), true; })) return R(-1);
+    if (no_folder(name, found)) return R(answer(-ENOTDIR));
     return found.node == Node::kNothing ? real() : ours(name, found);
   }
   const int before = errno;
@@ -72,6 +73,7 @@ auto by_name(int folder, const char* path, Real&& real, Ours&& ours) -> decltype
   Found found;
   if (may_be_ours_below(folder, path, name) && !shared_folder(name.view()) &&
       guarded(false, [&] { return found = find(name), true; }) && found.node != Node::kNothing) {
+    if (no_folder(name, found)) return R(answer(-ENOTDIR));
     errno = before;
     return ours(name, found);
   }

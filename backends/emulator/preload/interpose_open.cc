@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // open(2) and its relatives, streams included.
+#include <climits>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "backends/emulator/preload/interpose.h"
@@ -13,7 +15,8 @@ namespace opennrt::emulator {
 
 int open_found(const Name& name, const Found& found, int flags) noexcept {
   try {
-    if (found.node != Node::kDevice) return open_virtual(name, found, flags);
+    if (no_folder(name, found)) return -ENOTDIR;
+    if (found.node != Node::kDevice || (flags & O_PATH) != 0) return open_virtual(name, found, flags);
     if ((flags & O_DIRECTORY) != 0) return -ENOTDIR;
     if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return -EEXIST;
     const int fd = provider()->open(found.device, flags);
@@ -36,8 +39,35 @@ __attribute__((constructor)) void look_at_inherited() {
   }
 }
 
+/// The device that a descriptor's link in /proc leads to, by any of its names. False: it leads to none.
+bool is_link_of_device(const char* path, Name& name, Found& found) {
+  if (!active() || path == nullptr || *path != '/') return false;
+  constexpr const char* kFolders[] = {"/proc/self/fd/", "/dev/fd/"};
+  int fd = std::strcmp(path, "/dev/stdin") == 0 ? 0 : -1;
+  for (const char* folder : kFolders) {
+    const std::size_t length = std::strlen(folder);
+    if (std::strncmp(path, folder, length) != 0 || path[length] < '0' || path[length] > '9') continue;
+    char* end = nullptr;
+    const unsigned long number = std::strtoul(path + length, &end, 10);
+    if (*end == 0 && number < INT_MAX) fd = static_cast<int>(number);
+  }
+  if (fd < 0) return false;
+  KeepErrno keep;
+  if (const int device = device_of(fd); device >= 0) {
+    name.length = static_cast<std::size_t>(std::snprintf(name.text, sizeof(name.text), "/dev/neuron%d", device));
+  } else if (virtual_of(fd, name) != Node::kDevice) {
+    return false;
+  }
+  found.node = Node::kDevice;
+  found.device = device_number(name);
+  return true;
+}
+
 template <class R>
 int open_with(int folder, const char* path, int flags, R&& real) {
+  if (Name linked; (flags & O_NOFOLLOW) == 0) {
+    if (Found device; is_link_of_device(path, linked, device)) return answer(open_found(linked, device, flags));
+  }
   return by_name(folder, path, real,
                  [&](const Name& name, const Found& found) { return answer(open_found(name, found, flags)); });
 }

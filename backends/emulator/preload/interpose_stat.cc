@@ -233,6 +233,7 @@ OPENNRT_INTERPOSED char* realpath(const char* __restrict path, char* __restrict 
   Found found;
   if (active() && path != nullptr && may_be_ours(path, name) && !shared_folder(name.view()) &&
       guarded(false, [&] { return found = find(name), true; }) && found.node != Node::kNothing) {
+    if (no_folder(name, found)) return answer(-ENOTDIR), nullptr;
     if (to == nullptr) return strdup(name.text);
     return static_cast<char*>(std::memcpy(to, name.text, name.length + 1));
   }

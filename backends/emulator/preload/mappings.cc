@@ -50,6 +50,11 @@ void* failed(int error) {
 void* map_device(const OpenedFile& file, void* address, std::size_t bytes, int protection, int flags, off_t offset) {
   if (bytes == 0 || static_cast<std::size_t>(offset) % kPage != 0) return failed(-EINVAL);
   if (bytes > SIZE_MAX - kPage) return failed(-ENOMEM);
+  // What the kernel asks of every file before its driver (mm/mmap.c, do_mmap).
+  const int kind = flags & MAP_TYPE;
+  if (kind != MAP_SHARED && kind != MAP_PRIVATE && kind != MAP_SHARED_VALIDATE) return failed(-EINVAL);
+  if (!file.readable() || (kind != MAP_PRIVATE && (protection & PROT_WRITE) != 0 && !file.writable()))
+    return failed(-EACCES);
   const std::size_t whole = (bytes + kPage - 1) / kPage * kPage;
   Session session(true);
   const auto at = static_cast<std::uint64_t>(offset);

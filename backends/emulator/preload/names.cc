@@ -21,7 +21,7 @@ constexpr std::string_view kFolders[] = {"/dev",        "/sys",         "/sys/cl
                                          "/sys/module", "/sys/devices", "/sys/devices/virtual"};
 constexpr std::string_view kTrees[] = {"/sys/class/neuron_device", "/sys/module/neuron",
                                        "/sys/devices/virtual/neuron_device"};
-constexpr std::string_view kFileTag = "opennrt-file:", kFolderTag = "opennrt-folder:";
+constexpr std::string_view kFileTag = "opennrt-file:", kFolderTag = "opennrt-folder:", kNodeTag = "opennrt-node:";
 constexpr unsigned kMajor = 235;  ///< where no `dev` file says otherwise: a number of those given out dynamically
 
 bool within(std::string_view name, std::string_view tree) {
@@ -51,6 +51,7 @@ bool append(Name& name, const char* path) {
     while (*end != 0 && *end != '/') ++end;
     const std::string_view part(at, static_cast<std::size_t>(end - at));
     at = end;
+    name.folder = part.empty() || part == "." || part == "..";
     if (part.empty() || part == ".") continue;
     if (part == "..") {
       while (name.length > 0 && name.text[--name.length] != '/') continue;
@@ -93,6 +94,10 @@ long link_of(int fd, char (&to)[640]) {
 }
 
 }  // namespace
+
+int device_number(const Name& name) {
+  return node_number(name.view());
+}
 
 bool may_be_ours(const char* path, Name& name) {
   if (path == nullptr || *path != '/') return false;
@@ -163,7 +168,7 @@ void describe_device(int device, struct stat& out) {
 }
 
 void describe(const Name& name, const Found& found, struct stat& out) {
-  if (found.node == Node::kDevice) return describe_device(found.device, out);
+  if (found.node == Node::kDevice) return describe_device(device_number(name), out);
   out = {};
   out.st_dev = makedev(0, 20);
   out.st_ino = std::hash<std::string_view>{}(name.view()) | 1;
@@ -175,21 +180,19 @@ void describe(const Name& name, const Found& found, struct stat& out) {
     out.st_mode = S_IFREG | 0444;
     out.st_nlink = 1;
     out.st_size = 4096;  // a file of sysfs is a page
+    out.st_blocks = 8;   // and has none, but what is shorter than its blocks say is copied by its holes, of which a
+                         // memfd tells
   }
 }
 
-int open_virtual(const Name& name, const Found& found, int flags) {
-  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return -EEXIST;
-  if ((flags & O_ACCMODE) != O_RDONLY) return found.node == Node::kFolder ? -EISDIR : -EACCES;
-  if ((flags & O_DIRECTORY) != 0 && found.node != Node::kFolder) return -ENOTDIR;
-  char tag[240];  // what memfd_create takes
-  const std::string_view kind = found.node == Node::kFolder ? kFolderTag : kFileTag;
-  if (kind.size() + name.length >= sizeof(tag)) return -ENAMETOOLONG;
-  tag[kind.copy(tag, kind.size()) + name.view().copy(tag + kind.size(), name.length)] = 0;
-  const long fd = system_call(SYS_memfd_create, tag, MFD_ALLOW_SEALING | ((flags & O_CLOEXEC) != 0 ? MFD_CLOEXEC : 0));
+namespace {
+
+/// A memfd of that name and with these contents, sealed; or a negative errno.
+int make_file(const char* name, unsigned flags, std::string_view contents) {
+  const long fd = system_call(SYS_memfd_create, name, MFD_ALLOW_SEALING | flags);
   if (fd < 0) return static_cast<int>(fd);
-  for (std::size_t done = 0; done < found.contents.size();) {
-    const long n = system_call(SYS_pwrite64, fd, found.contents.data() + done, found.contents.size() - done, done);
+  for (std::size_t done = 0; done < contents.size();) {
+    const long n = system_call(SYS_pwrite64, fd, contents.data() + done, contents.size() - done, done);
     if (n == -EINTR) continue;
     if (n <= 0) {
       system_call(SYS_close, fd);
@@ -199,6 +202,28 @@ int open_virtual(const Name& name, const Found& found, int flags) {
   }
   system_call(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
   return static_cast<int>(fd);
+}
+
+}  // namespace
+
+int open_virtual(const Name& name, const Found& found, int flags) {
+  const bool only_path = (flags & O_PATH) != 0;
+  if (!only_path && (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return -EEXIST;
+  if (!only_path && (flags & O_ACCMODE) != O_RDONLY) return found.node == Node::kFolder ? -EISDIR : -EACCES;
+  if ((flags & O_DIRECTORY) != 0 && found.node != Node::kFolder) return -ENOTDIR;
+  char tag[240];  // what memfd_create takes
+  const std::string_view kind = found.node == Node::kFolder   ? kFolderTag
+                                : found.node == Node::kDevice ? kNodeTag
+                                                              : kFileTag;
+  if (kind.size() + name.length >= sizeof(tag)) return -ENAMETOOLONG;
+  tag[kind.copy(tag, kind.size()) + name.view().copy(tag + kind.size(), name.length)] = 0;
+  const int fd = make_file(tag, (flags & O_CLOEXEC) != 0 ? MFD_CLOEXEC : 0u, found.contents);
+  if (fd < 0 || !only_path) return fd;
+  char again[40];
+  std::snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+  const long path = system_call(SYS_openat, AT_FDCWD, again, O_PATH | (flags & O_CLOEXEC));
+  system_call(SYS_close, fd);
+  return static_cast<int>(path);
 }
 
 Node virtual_of(int fd, Name& name) {
@@ -211,9 +236,10 @@ Node virtual_of(int fd, Name& name) {
   text.remove_suffix(kDeleted.size());
   const Node node = text.starts_with(kFileTag)     ? Node::kFile
                     : text.starts_with(kFolderTag) ? Node::kFolder
+                    : text.starts_with(kNodeTag)   ? Node::kDevice
                                                    : Node::kNothing;
   if (node == Node::kNothing) return node;
-  text.remove_prefix(node == Node::kFile ? kFileTag.size() : kFolderTag.size());
+  text.remove_prefix(text.find(':') + 1);
   if (text.size() >= sizeof(name.text)) return Node::kNothing;
   name.length = text.copy(name.text, sizeof(name.text) - 1);
   name.text[name.length] = 0;

@@ -15,6 +15,7 @@ namespace opennrt::emulator {
 struct Name {
   char text[512];
   std::size_t length = 0;
+  bool folder = false;  ///< it had a last '/' or "/.": only a folder has such a name
   std::string_view view() const { return {text, length}; }
 };
 
@@ -32,6 +33,11 @@ struct Found {
   std::string contents;  ///< of kFile
 };
 
+/// The name says that it is a folder, and that is none: ENOTDIR.
+inline bool no_folder(const Name& name, const Found& found) {
+  return name.folder && (found.node == Node::kDevice || found.node == Node::kFile);
+}
+
 /// What the provider has at a name. May throw std::bad_alloc.
 Found find(const Name& name);
 /// The folder has other entries besides ours: those of the file system.
@@ -43,9 +49,12 @@ void describe(const Name& name, const Found& found, struct stat& out);
 /// The same for a descriptor of device number `device`.
 void describe_device(int device, struct stat& out);
 
-/// Opens a file or a folder of ours: a memfd, whose name says what it is. A descriptor or a negative errno.
+/// Opens a file or a folder of ours, or with O_PATH a device as well: a memfd, whose name says what it is. A descriptor
+/// or a negative errno.
 int open_virtual(const Name& name, const Found& found, int flags);
 /// Of a memfd made by open_virtual: its node, and its name; kNothing for any other descriptor.
 Node virtual_of(int fd, Name& name);
+/// Number of the device that a name is that of; -1: of none.
+int device_number(const Name& name);
 
 }  // namespace opennrt::emulator

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The machine of the emulated device as many processes have it: what each may do, what is left of one that ends
-// (requirements B9, G5, G6; aws-neuron-driver neuron_cdev.c, neuron_pid.c, neuron_crwl.c, neuron_ds.c).
+// (requirements A3, B6, B8; aws-neuron-driver neuron_cdev.c, neuron_pid.c, neuron_crwl.c, neuron_ds.c).
 #include <atomic>
 #include <list>
 #include <memory>
@@ -99,7 +99,7 @@ TEST(EmulatedMachine, givenAFileOpenedWriteOnlyWhenItIsUsedThenOnlyWhatNeedsNoDe
   ASSERT_EQ(file.error, 0);
   EXPECT_EQ(allocate(channel, file, 4096, true), -EINVAL);
   EXPECT_EQ(channel.call(Op::kSemaphoreRead, file, {0, 0}), -EINVAL);
-  EXPECT_EQ(channel.call(Op::kHello, file), -EINVAL);
+  EXPECT_EQ(channel.call(Op::kHello, file), 0) << "what the device is";
   ASSERT_EQ(channel.call(Op::kRangeMark, file, {2, 0, 3}), 0);
   std::uint64_t map = 0;
   std::memcpy(&map, channel.window().data(), sizeof(map));
@@ -378,6 +378,13 @@ TEST(EmulatedMachine, givenAProcessThatHasStartedToInitialiseACoreWhenOthersAskT
   EXPECT_EQ(channel.reply.v[0], 0u);
   ASSERT_EQ(channel.call(Op::kResetWait, file, {static_cast<std::uint64_t>(::getpid())}), 0);
   EXPECT_EQ(channel.reply.v[0], 1u) << "nobody has asked for one";
+  ASSERT_EQ(channel.call(Op::kResetWait, file, {0, 1}), 0);
+  EXPECT_EQ(channel.reply.v[0], 0u) << "nor has this process, of which the older request thinks nothing";
+  ASSERT_EQ(channel.call(Op::kResetStart, file, {0b10}), 0);
+  ASSERT_EQ(channel.call(Op::kResetWait, file, {0, 1}), 0);
+  EXPECT_EQ(channel.reply.v[0], 0u);
+  EXPECT_EQ(channel.call(Op::kResetStart, file, {0b10}), 0) << "it was waited for";
+  ASSERT_EQ(channel.call(Op::kResetWait, file, {0, 1}), 0);
   ASSERT_EQ(channel.call(Op::kInitState, file, {1, 2}), 0);
   EXPECT_EQ(channel.reply.v[0], 3u) << "the reset made it invalid";
   EXPECT_EQ(channel.call(Op::kInitState, file, {4, 1}), -EINVAL);

@@ -94,6 +94,30 @@ TEST(PreloadNames, givenAVirtualFileWhenOpenedThenItReadsAndKnowsItsName) {
   EXPECT_EQ(open_virtual(name, version, O_RDONLY | O_CREAT | O_EXCL), -EEXIST);
 }
 
+TEST(PreloadNames, givenANameThatEndsAsAFoldersWhenLookedAtThenThatIsKnown) {
+  Name name;
+  for (const char* path : {"/dev/neuron1/", "/dev/neuron1//", "/dev/neuron1/.", "/sys/module/neuron/x/.."}) {
+    ASSERT_TRUE(may_be_ours(path, name)) << path;
+    EXPECT_TRUE(name.folder) << path;
+  }
+  EXPECT_TRUE(no_folder(name, Found{Node::kDevice, 1, ""}));
+  EXPECT_FALSE(no_folder(name, Found{Node::kFolder, -1, ""}));
+  ASSERT_TRUE(may_be_ours("/dev/./neuron1", name));
+  EXPECT_FALSE(name.folder);
+}
+
+TEST(PreloadNames, givenANodeOpenedAsAPathWhenAskedThenItKnowsItsName) {
+  Name name, back;
+  ASSERT_TRUE(may_be_ours("/dev/neuron1", name));
+  const int fd = open_virtual(name, find(name), O_PATH | O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(virtual_of(fd, back), Node::kDevice);
+  EXPECT_EQ(device_number(back), 1);
+  EXPECT_EQ(::lseek(fd, 0, SEEK_SET), -1);
+  EXPECT_EQ(errno, EBADF);
+  ::close(fd);
+}
+
 TEST(PreloadNames, givenARelativeNameWhenItsFolderIsTheDevicesThenItIsOurs) {
   const int dev = ::open("/dev", O_RDONLY | O_DIRECTORY);
   Name name;

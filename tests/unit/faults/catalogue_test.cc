@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 #include <nrt/nrt_status.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -52,7 +54,7 @@ TEST(FaultCatalogue, givenAKindThenEveryColumnIsThereAndItsExampleIsAPlan) {
   EXPECT_EQ(kinds().size(), 33u);
 }
 
-// Issue 6, deliver 3: every status that the runtime can return on Inf1 is reachable by a plan.
+// Every status that the runtime can return on Inf1 is reachable by a plan (docs/fault-injection.md).
 TEST(FaultCatalogue, givenTheStatusesOfTheHeaderThenEachIsReachableOrDoesNotExistOnInferentia) {
   const std::string header = test::read_text(source("core/include/nrt/nrt_status.h"));
   const std::regex row("\n  (NRT_[A-Z_]+) = [0-9]+");
@@ -78,6 +80,7 @@ TEST(FaultCatalogue, givenTheBackendTableThenItsOperationsAreThoseThatARuleMayNa
   const std::regex member("\\n  (?:int|void) \\(\\*([a-z_]+)\\)");
   std::set<std::string> there, known(operations().begin(), operations().end());
   for (std::sregex_iterator it(table.begin(), table.end(), member), end; it != end; ++it) there.insert((*it)[1]);
+  there.erase("marker");  // nothing of the driver's: the plan itself is told
   EXPECT_EQ(known, there);
   EXPECT_EQ(functions().size(), std::set<std::string_view>(functions().begin(), functions().end()).size());
   for (const char* function : {"nrt_init", "nrt_execute", "nrta_execute_schedule"})
@@ -102,7 +105,50 @@ TEST(FaultCatalogue, givenThePublishedSchemaThenItIsTheCatalogue) {
   expect_in_file(source("docs/faults.schema.json"), schema(), "", "");
   const auto json = nlohmann::json::parse(schema());
   EXPECT_EQ(json.at("$schema"), "https://json-schema.org/draft/2020-12/schema");
-  EXPECT_EQ(json.at("$defs").at("rule").at("allOf").size(), kinds().size());
+  EXPECT_EQ(json.at("$defs").at("rule").at("allOf").size(), kinds().size() + 1);
+}
+
+// What the parser refuses, an editor that knows the schema refuses as well, as far as a schema can say it.
+TEST(FaultCatalogue, givenTheSchemaThenNamesNumbersAndMarkersAreLimitedAsByTheParser) {
+  const auto root = nlohmann::json::parse(schema());
+  const auto& rule = root.at("$defs").at("rule");
+  const auto& when = rule.at("properties").at("when").at("properties");
+  for (const auto& number : {root.at("properties").at("seed"), when.at("nth"), when.at("every")})
+    EXPECT_EQ(number.at("maximum"), UINT64_MAX);
+  EXPECT_EQ(root.at("properties").at("rules").at("maxItems"), kMaxRules);
+  EXPECT_EQ(when.at("between").at("uniqueItems"), true);
+  const std::regex marker(when.at("between").at("items").at("pattern").get<std::string>());
+  for (const std::string text : {"", "warm", "nrt_load:2", "a:b:10"}) {
+    EXPECT_TRUE(std::regex_search(text, marker)) << text;
+    EXPECT_TRUE(parse_plan(
+        R"({"version": 1, "rules": [{"fault": "dma_abort", "when": {"between": [")" + text + R"(", "end"]}}]})", "p"))
+        << text;
+  }
+  for (const std::string text : {"warm:0", ":1", "a:", "a:b", "a:-1"}) {
+    EXPECT_FALSE(std::regex_search(text, marker)) << text;
+    EXPECT_FALSE(parse_plan(
+        R"({"version": 1, "rules": [{"fault": "dma_abort", "when": {"between": [")" + text + R"(", "end"]}}]})", "p"))
+        << text;
+  }
+  const auto accepts = [&](const char* definition, const std::string& name) {
+    const auto& any = root.at("$defs").at(definition).at("anyOf");
+    const auto& names = any.at(0).at("enum");
+    return std::find(names.begin(), names.end(), name) != names.end() ||
+           std::regex_search(name, std::regex(any.at(1).at("pattern").get<std::string>()));
+  };
+  EXPECT_TRUE(accepts("engine", "dma11"));
+  EXPECT_FALSE(accepts("engine", "dma12"));
+  EXPECT_TRUE(accepts("operation", "mem_*"));
+  EXPECT_FALSE(accepts("operation", "mem_aloc"));
+  EXPECT_TRUE(accepts("function", "nrt_close"));
+  EXPECT_FALSE(accepts("function_with_status", "nrt_close"));
+  const auto& one_event = rule.at("allOf").back();
+  EXPECT_EQ(one_event.at("if").at("properties").at("when").at("required"), nlohmann::json::array({"nth"}));
+  EXPECT_EQ(one_event.at("then").at("properties").at("times").at("maximum"), 1);
+}
+
+TEST(FaultCatalogue, givenAStatusOfChoiceWhenExplainedThenNoListOfStatusesIsClaimed) {
+  EXPECT_THAT(explain(*find_kind("fd_status")), HasSubstr("statuses  the one asked for\n"));
 }
 
 TEST(FaultCatalogue, givenTheGuideThenItsTablesAreTheCatalogue) {

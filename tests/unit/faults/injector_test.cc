@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which events are struck: the same ones whatever the threads do (issue 6, deliver 1).
+// Which events are struck: the same ones whatever the threads do (docs/fault-injection.md).
 #include "core/faults/injector.h"
 
 #include <gmock/gmock.h>

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/faults/catalogue.h"
+#include "core/faults/doubts.h"
 #include "core/faults/injector.h"
 #include "core/faults/json.h"
 #include "tests/unit/tools/process.h"
@@ -92,7 +93,7 @@ TEST_P(RefusedPlan, isRefusedWithLineFieldAndWhatWasExpected) {
   EXPECT_THAT(plan.error().message, StartsWith(GetParam().message));
 }
 
-// Issue 6: "A malformed plan is refused with line, field and what was expected".
+// A malformed plan is refused with line, field and what was expected (docs/fault-injection.md).
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedPlan,
     ::testing::Values(
@@ -106,7 +107,24 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"{\"version\": 1,\n\"seed\": -1, \"rules\": []}",
                 "plan.json:2: seed is -1, expected an integer from 0"},
         Refusal{"{\"version\": 1,\n\"rules\": [],\n\"speed\": 1}",
-                "plan.json:3: the plan.speed is not known, expected $schema, description, version, seed, rules"},
+                "plan.json:3: speed is not known, expected $schema, description, version, seed, rules"},
+        Refusal{"{\"version\": 1,\n\"Rules\": []}",
+                "plan.json:2: Rules is not known, expected $schema, description, "
+                "version, seed, rules (is rules meant?)"},
+        Refusal{"{\"version\": 1.5, \"rules\": []}", "plan.json:1: version is 1.5, expected 1"},
+        Refusal{
+            "{\"version\": 1, \"seed\": 18446744073709551616, \"rules\": []}",
+            "plan.json:1: seed is 1.8446744073709552e+19, expected an integer from 0 to 18446744073709551615, a number "
+            "without fraction or exponent"},
+        Refusal{R"({"version": 1, "rules": [{"fault": "dma_abort", "when": {"nth": 1e17}}]})",
+                "plan.json:1: rules[0].when.nth is 1e+17, expected an integer from 1 to 18446744073709551615, a number "
+                "without fraction or exponent"},
+        Refusal{R"({"version": 1, "rules": [{"fault": "descriptor_corrupt", "detail": {"mask": 0}}]})",
+                "plan.json:1: rules[0].detail.mask is 0, expected an integer from 1 to 18446744073709551615"},
+        Refusal{"{\"version\": 1, \"rules\": [{\"fault\": \"fd_status\", \"where\": {\n\"function\": \"nrt_close\"}, "
+                "\"detail\": {\"status\": \"NRT_FAILURE\"}}]}",
+                "plan.json:2: rules[0].where.function is \"nrt_close\", which returns no NRT_STATUS, expected one that "
+                "does"},
         Refusal{"{\"version\": 1,\n\"version\": 1}", "plan.json:2: \"version\" is there twice in one object"},
         Refusal{"{\"version\": 1, \"rules\": [\n3]}", "plan.json:2: rules[0] is 3, expected an object"},
         Refusal{"{\"version\": 1, \"rules\": [\n{}]}",
@@ -208,16 +226,17 @@ TEST(FaultPlan, givenTheVariableWhenItIsAPlanThenItIsReadAndWhenItIsAPathTheFile
   EXPECT_THAT(broken.error().message, StartsWith("OPENNRT_FAULTS:1: not JSON"));
 }
 
-// Issue 6: "an impossible rule (fault that this backend cannot have) says so".
+// An impossible rule, whose fault this backend cannot have, says so (docs/fault-injection.md).
 TEST(FaultPlan, givenAFaultThatABackendCannotHaveThenTheRefusalSaysWhy) {
-  const Plan chip = accept(R"({"version": 1, "rules": [{"fault": "fd_latency"}, {"fault": "dma_abort"}]})");
+  const Plan chip = accept(R"({"version": 1, "rules": [{"fault": "fd_latency"},
+    {"fault": "dma_abort"}]})");
   EXPECT_TRUE(check_for_backend(chip, "sim"));
   EXPECT_TRUE(check_for_backend(chip, "emulated"));
   const auto silicon = check_for_backend(chip, "neuron");
   ASSERT_FALSE(silicon);
   EXPECT_EQ(silicon.error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(silicon.error().message,
-            "plan.json: rules[1] (rule 1): backend neuron cannot have dma_abort: silicon cannot be told to fail; "
+            "plan.json:2: rules[1] (rule 1): backend neuron cannot have dma_abort: silicon cannot be told to fail; "
             "expected one "
             "of: sim emulated");
   EXPECT_THAT(check_for_backend(chip, "null").error().message, HasSubstr("it has no simulated chip"));
@@ -236,6 +255,79 @@ TEST(FaultPlan, givenAFaultThatABackendCannotHaveThenTheRefusalSaysWhy) {
   const Plan door = accept(R"({"version": 1, "rules": [{"fault": "fd_allocation_limit"}]})");
   for (const char* backend : {"sim", "null", "neuron", "emulated", "vendor", "/x/y.so"})
     EXPECT_TRUE(check_for_backend(door, backend));
+}
+
+TEST(FaultPlan, givenIntegersWithFractionOrExponentThenTheyAreIntegers) {
+  const Plan plan = accept(R"({"version": 1.0, "seed": 1e3, "rules": [
+    {"fault": "dma_stall", "when": {"nth": 2.0, "probability": 1.0}, "detail": {"ns": 5e2}}]})");
+  ASSERT_EQ(plan.rules.size(), 1u);
+  EXPECT_EQ(plan.seed, 1000u);
+  EXPECT_EQ(plan.rules[0].when.nth, 2u);
+  EXPECT_EQ(integer(plan.rules[0], "ns"), 500);
+}
+
+TEST(FaultPlan, givenAMaskOf64BitsThenEachCanBeSetAndIsWrittenAgain) {
+  const Plan plan = accept(R"({"version": 1, "rules": [
+    {"fault": "descriptor_corrupt", "detail": {"mask": 18446744073709551615}}]})");
+  ASSERT_EQ(plan.rules.size(), 1u);
+  EXPECT_EQ(bits(plan.rules[0], "mask"), UINT64_MAX);
+  EXPECT_EQ(bits(accept(to_json(plan)).rules[0], "mask"), UINT64_MAX);
+}
+
+TEST(FaultPlan, givenPlansThatDoTheSameInTheChipThenTheirIdentityIsTheSameAndNoOthers) {
+  const auto identity = [](const std::string& seed, const std::string& rules) {
+    return chip_identity(accept("{\"version\": 1, \"seed\": " + seed + ", \"rules\": [" + rules + "]}"));
+  };
+  const std::string abort = R"({"name": "a", "fault": "dma_abort"})", error = R"({"fault": "drv_error"})";
+  const std::string maybe = R"({"name": "a", "fault": "dma_abort", "when": {"probability": 0.5}})";
+  EXPECT_EQ(identity("0", error), 0u);
+  EXPECT_NE(identity("0", abort), 0u);
+  EXPECT_EQ(identity("0", abort), identity("1", abort + "," + error)) << "a seed that nothing is drawn from";
+  EXPECT_NE(identity("0", maybe), identity("1", maybe));
+  EXPECT_NE(identity("0", maybe), identity("0", abort));
+  EXPECT_NE(identity("0", abort), identity("0", R"({"name": "b", "fault": "dma_abort"})"));
+}
+
+TEST(FaultPlan, givenRulesThatCanNeverStrikeThenEachIsDoubted) {
+  const auto doubt = [](const std::string& rule) {
+    const auto said = doubts(accept("{\"version\": 1, \"rules\": [\n" + rule + "]}"));
+    return said.size() == 1 ? said[0] : "doubts: " + std::to_string(said.size());
+  };
+  EXPECT_EQ(
+      doubt(R"({"name": "m", "fault": "dma_abort", "when": {"between": ["nrt_laod:2", ""]}})"),
+      "plan.json:2: rules[0] (m): \"nrt_laod\" is no function of the C API (is nrt_load meant?): only opennrt_marker "
+      "passes it");
+  EXPECT_THAT(doubt(R"({"fault": "dma_abort", "when": {"between": ["nrt_execute:5", "nrt_execute:2"]}})"),
+              HasSubstr("it holds from \"nrt_execute:5\" to \"nrt_execute:2\", which comes before that: never"));
+  EXPECT_THAT(doubt(R"({"fault": "dma_abort", "where": {"engine": "pe"}})"),
+              HasSubstr("where.engine is \"pe\", and dma_abort is of dma0 to dma11"));
+  EXPECT_THAT(doubt(R"({"fault": "engine_hang", "where": {"engine": "dma*"}})"), HasSubstr("is of pe, act and pool"));
+  EXPECT_THAT(doubt(R"({"fault": "data_bit_flip", "where": {"queue": 1}, "detail": {"memory": "sbuf"}})"),
+              HasSubstr("where.queue is 1"));
+  EXPECT_THAT(doubt(R"({"fault": "dma_abort", "where": {"device": 63}})"), HasSubstr("where.device is 63"));
+  EXPECT_THAT(doubt(R"({"fault": "dma_abort", "where": {"core": 200}})"), HasSubstr("where.core is 200"));
+  EXPECT_THAT(doubt(R"({"fault": "drv_error", "where": {"process": "a-program-of-a-long-name"}})"),
+              HasSubstr("cuts the name of a command to 15 characters (\"a-program-of-a-\")"));
+  EXPECT_THAT(doubt(R"({"fault": "fd_latency", "where": {"function": "nrt_execute", "tensor": "x"}})"),
+              HasSubstr("where.tensor is \"x\", and nrt_execute is told no tensor's name"));
+  EXPECT_THAT(doubt(R"({"fault": "fd_latency", "where": {"function": "nrt_tensor_*", "model": "x"}})"),
+              HasSubstr("where.model is \"x\""));
+  EXPECT_THAT(doubt(R"({"fault": "drv_error", "where": {"operation": "version", "device": 0}})"),
+              HasSubstr("where.operation is \"version\", which is about no device"));
+  EXPECT_THAT(doubt(R"({"fault": "drv_error", "where": {"operation": "bar_*", "core": 0}})"),
+              HasSubstr("which is about no core"));
+}
+
+TEST(FaultPlan, givenRulesThatCanStrikeThenNothingIsDoubted) {
+  const Plan plan = accept(R"({"version": 1, "rules": [
+    {"fault": "dma_abort", "where": {"engine": "dma4", "queue": 1, "device": 15, "core": 3}},
+    {"fault": "data_bit_flip", "where": {"engine": "p*"}, "detail": {"memory": "psum"}},
+    {"fault": "drv_error", "where": {"operation": "*", "core": 1, "process": "a-program-of-a-*"}},
+    {"fault": "fd_latency", "where": {"tensor": "x", "model": "m"}, "when": {"between": ["warm", "nrt_close"]}},
+    {"fault": "fd_latency", "where": {"function": "nrt_tensor_free", "tensor": "x"}},
+    {"fault": "fd_latency", "where": {"function": "nrt_load", "model": "x"}},
+    {"fault": "engine_hang", "when": {"between": ["nrt_load:2", "nrt_load:3"]}}]})");
+  EXPECT_THAT(doubts(plan), ::testing::IsEmpty());
 }
 
 TEST(FaultPlan, givenPatternsThenStarsAndQuestionMarksMatch) {

@@ -28,8 +28,8 @@ TEST(FaultReport, givenStrikesByChanceWhenRecordedThenTheExactPlanStrikesTheSame
     injector.on_strike([&](const Strike& strike) { (*report)->strike(strike); });
     for (int i = 0; i < 30; ++i) {
       injector.strike(error, {.operation = "devices"});
-      injector.strike(error, {.device = 0, .operation = "mem_alloc"});
-      injector.strike(error, {.device = 0, .core = 1, .operation = "wait"});
+      injector.strike(error, {.device = 0, .operation = "mem_alloc", .now_ns = 7});
+      injector.strike(error, {.device = 0, .core = 1, .operation = "wait", .now_ns = 7});
     }
     (*report)->status("nrt_execute", "NRT_RESOURCE");
     (*report)->closed({1, 2, 3});
@@ -39,6 +39,10 @@ TEST(FaultReport, givenStrikesByChanceWhenRecordedThenTheExactPlanStrikesTheSame
   const auto reported = read_report(first);
   ASSERT_TRUE(reported) << reported.error().message;
   EXPECT_GT(reported->strikes.size(), 10u);
+  for (const Reported::Struck& struck : reported->strikes) {
+    EXPECT_EQ(struck.operation, struck.device < 0 ? "devices" : struck.core < 0 ? "mem_alloc" : "wait");
+    EXPECT_EQ(struck.now_ns, struck.device < 0 ? 0u : 7u);
+  }
   ASSERT_EQ(reported->statuses.size(), 1u);
   EXPECT_EQ(reported->statuses[0].function, "nrt_execute");
   EXPECT_EQ(reported->statuses[0].status, "NRT_RESOURCE");
@@ -85,6 +89,17 @@ TEST(FaultReport, givenTwoProcessesOfOneNameStruckDifferentlyThenNoPlanCanTellTh
   EXPECT_EQ(same->rules[0].when.nth, 1u);
   EXPECT_EQ(same->rules[0].where.function, "nrt_load");
   EXPECT_EQ(same->rules[0].where.process, "a");
+}
+
+TEST(FaultReport, givenAFullDiskThenLinesAreLostAndThatIsToldOnce) {
+  std::vector<std::string> told;
+  const auto report = Report::open("/dev/full", [&](const std::string& why) { told.push_back(why); });
+  ASSERT_TRUE(report) << report.error().message;
+  (*report)->closed({});
+  (*report)->status("nrt_execute", "NRT_TIMEOUT");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0],
+            "OPENNRT_FAULTS_REPORT is \"/dev/full\", and lines of the report are lost: No space left on device");
 }
 
 TEST(FaultReport, givenAFolderAsFileThenTheVariableIsRefused) {

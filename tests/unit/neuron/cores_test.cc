@@ -25,6 +25,12 @@ struct Cores : testing::Test {
     info.nc_lock_map = locks;
     return info;
   }
+  /// A reservation that another process is in the way of: what its holders are asked for after.
+  void refuse(Backend& backend) {
+    driver.marks[7] = kOther;
+    EXPECT_EQ(backend.cores_reserve(8, 0, 7, taken, available), -EBUSY);
+    driver.marks.clear();
+  }
 };
 
 TEST_F(Cores, givenFreeCoresWhenReservedThenTheyAreMarkedResetAndSigned) {
@@ -142,10 +148,34 @@ TEST_F(Cores, givenABackendWhenItClosesThenItsCoresAreFreeAndNothingIsOpen) {
   EXPECT_TRUE(driver.opened.empty());
 }
 
+// B8: the driver attaches 16 processes to a device, and closing it takes it a second.
+TEST_F(Cores, givenCoresOfOneDeviceWhenReservedThenNoOtherIsAttachedTo) {
+  Backend backend(host.get(), driver);
+  opennrt_core_holder_t holder{};
+  ASSERT_EQ(backend.core_holder(7, holder), 0);  // there is such a core
+  EXPECT_TRUE(driver.attached.empty()) << "nothing was refused";
+  ASSERT_EQ(backend.cores_reserve(2, 4, 7, taken, available), 0);
+  EXPECT_THAT(driver.attached, testing::ElementsAre("/dev/neuron1"));
+}
+
+TEST_F(Cores, givenCoresOfOthersWhenRefusedThenTheirDevicesAreLookedAtOneAtATimeAndOnlyForAWhile) {
+  Backend backend(host.get(), driver);
+  refuse(backend);
+  EXPECT_TRUE(driver.attached.empty()) << "who is refused has attached to nothing";
+  opennrt_core_holder_t holder{};
+  for (std::uint32_t core = 0; core < 8; ++core) EXPECT_EQ(backend.core_holder(core, holder), 0);
+  EXPECT_THAT(driver.attached, testing::ElementsAre("/dev/neuron0", "/dev/neuron1"));
+  EXPECT_EQ(driver.opened.size(), 2u) << "the last one, and the file for requests that need no device";
+  driver.now += 5'000'000'000;
+  EXPECT_EQ(backend.core_holder(0, holder), 0);
+  EXPECT_EQ(driver.attached.size(), 2u);
+}
+
 TEST_F(Cores, givenAnOwnerWhenAskedForThenItIsNamedByItsLocks) {
   driver.others = {other(0b0010)};
   driver.files["/proc/4242/cmdline"] = std::string("python3\0serve.py\0", 17);
   Backend backend(host.get(), driver);
+  refuse(backend);
   opennrt_core_holder_t holder{};
   ASSERT_EQ(backend.core_holder(1, holder), 0);
   EXPECT_EQ(holder.pid, kOther);
@@ -159,6 +189,7 @@ TEST_F(Cores, givenTheOnlyProcessOfADeviceWithoutLocksWhenAskedForThenItIsTheOne
   driver.others = {other(0)};
   driver.files["/proc/4242/comm"] = "neuron-app\n";
   Backend backend(host.get(), driver);
+  refuse(backend);
   opennrt_core_holder_t holder{};
   ASSERT_EQ(backend.core_holder(0, holder), 0);
   EXPECT_EQ(holder.pid, kOther);
@@ -182,6 +213,7 @@ TEST_F(Cores, givenADeviceThatIsFullWhenItsHolderIsAskedForThenNobodyIsNamedAndN
   driver.open_errors["/dev/neuron0"] = EBUSY;
   driver.open_errors_for_control = false;
   Backend backend(host.get(), driver);
+  refuse(backend);
   opennrt_core_holder_t holder{};
   EXPECT_EQ(backend.core_holder(0, holder), 0);
   EXPECT_EQ(holder.pid, 0);

@@ -117,12 +117,11 @@ TEST_F(Discovery, givenAnUnknownNumberWhenOpenedThenThereIsNoSuchDevice) {
   EXPECT_EQ(backend.device_open(2, device), -ENODEV);
 }
 
-TEST_F(Discovery, givenAContainerWithAGapBehindItsNamesWhenOpenedThenItIsRefused) {
+TEST_F(Discovery, givenAContainerWithAGapBehindItsNamesWhenDevicesAreListedThenItIsRefused) {
   driver.host_numbers = {{"/dev/neuron0", 2}, {"/dev/neuron1", 5}};  // B10
   Backend backend(host.get(), driver);
-  Device *first = nullptr, *second = nullptr;
-  ASSERT_EQ(backend.device_open(0, first), 0);
-  EXPECT_EQ(backend.device_open(1, second), -ENODEV);
+  std::vector<std::uint32_t> numbers;
+  EXPECT_EQ(backend.devices(numbers), -EINVAL);
   EXPECT_THAT(host.errors,
               HasSubstr("Neuron cores are not contiguous: /dev/neuron1 is device 5 of the host, expected 3"));
 }
@@ -147,6 +146,27 @@ TEST_F(Discovery, givenADeviceWhenDescribedThenNeighboursAreNumberedAsThisProces
   EXPECT_STREQ(info.instance_type, "inf1.6xlarge");
   EXPECT_EQ(info.open_isa_version, 0u) << "silicon does not execute our instructions";
   EXPECT_FALSE(info.virtual_time);
+}
+
+TEST_F(Discovery, givenADeviceThatIsNotOpenWhenDescribedThenNobodyIsAttachedToIt) {
+  driver.files["/sys/devices/virtual/dmi/id/product_name"] = "inf1.6xlarge\n";
+  for (const bool emulated : {false, true}) {
+    driver.emulated = emulated;
+    Backend backend(host.get(), driver);
+    opennrt_device_info_t info{};
+    ASSERT_EQ(backend.device_info(1, info), 0);
+    EXPECT_EQ(info.architecture, 1u);
+    EXPECT_EQ(info.core_count, 4u);
+    EXPECT_EQ(info.first_core, 4u);
+    EXPECT_EQ(info.dram_channel_bytes, std::uint64_t{4} << 30);
+    EXPECT_EQ(info.pci_domain, 1u);
+    EXPECT_STREQ(info.instance_type, emulated ? "inf1.2xlarge" : "inf1.6xlarge");
+    EXPECT_EQ(info.open_isa_version, emulated ? 1u : 0u);
+    EXPECT_EQ(info.virtual_time, emulated);
+    EXPECT_EQ(info.connected_count, 0u) << "only an attached process is told";
+    EXPECT_TRUE(driver.attached.empty());
+    EXPECT_EQ(backend.device_info(2, info), -ENODEV);
+  }
 }
 
 TEST_F(Discovery, givenADriverWithoutBdfExtWhenDescribedThenTheOldRequestIsUsed) {

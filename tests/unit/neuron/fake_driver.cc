@@ -122,7 +122,7 @@ int FakeDriver::answer(const Opened& file, unsigned long request, void* argument
     case paravirtual::kHello: {
       if (!emulated) return -EINVAL;
       auto& hello = as<paravirtual::Hello>(argument);
-      hello = {paravirtual::kVersion, 1, 80 * 1024, 16 * 1024, "inf1.2xlarge"};
+      hello = {paravirtual::kVersion, 1, 80 * 1024, 16 * 1024, "inf1.2xlarge", fault_plan};
       return 0;
     }
     case paravirtual::kWait:

@@ -42,6 +42,13 @@ inline std::set<unsigned long> newer_requests() {
           abi::kNcReset};
 }
 
+/// Requests that a file opened for writing only serves (neuron_cdev.c, ncdev_misc_ioctl), and the emulator's.
+inline std::set<unsigned long> free_requests() {
+  return {abi::kCrwlNcRangeMark,       abi::kCrwlNcRangeMarkExt0, abi::kCrwlNcRangeUnmark,
+          abi::kCrwlNcRangeUnmarkExt0, abi::kCompatibleVersion,   abi::kDeviceBasicInfo,
+          abi::kDeviceBdfExt,          abi::kDriverInfoGet,       paravirtual::kHello};
+}
+
 class FakeDriver : public Syscalls {
  public:
   struct Memory {
@@ -67,6 +74,7 @@ class FakeDriver : public Syscalls {
   std::map<std::string, int> open_errors;
   bool open_errors_for_control = true;  ///< a file for requests that need no device fails, too
   NodeAccess node_access{0660, "root", "neuron", 1000};
+  std::uint64_t fault_plan = 0;  ///< of an emulated machine
   std::uint32_t architecture = 1, compatible_min = 2, compatible_max = 7;
   std::uint64_t feature_flags =
       abi::kFeatureBatchQueueInit | abi::kFeatureBigCoreMaps | abi::kFeatureMemAllocType | abi::kFeatureMemAlloc64;
@@ -82,6 +90,7 @@ class FakeDriver : public Syscalls {
   // ---- what it has ----
   std::vector<unsigned long> requests;
   std::map<int, Opened> opened;
+  std::vector<std::string> attached;  ///< devices that this process was attached to, in order, with repetitions
   std::map<std::uint64_t, Memory> memories;
   std::map<std::uint32_t, std::int32_t> marks;  ///< pid by core of the machine
   std::map<std::pair<std::string, std::uint32_t>, Lock> locks;
@@ -109,6 +118,7 @@ class FakeDriver : public Syscalls {
     const std::string name = path.substr(path.rfind('/') + 1);
     if (std::find(nodes.begin(), nodes.end(), name) == nodes.end()) return -ENOENT;
     opened[next_fd_] = {path, flags};
+    if ((flags & O_ACCMODE) != O_WRONLY) attached.push_back(path);
     return next_fd_++;
   }
   void close(int fd) override {
@@ -138,6 +148,7 @@ class FakeDriver : public Syscalls {
     return folder == "/dev" ? nodes : std::vector<std::string>{};
   }
   std::optional<NodeAccess> access(const std::string&) override { return node_access; }
+  std::optional<std::uint32_t> minor_number(const std::string& path) override { return host_number({path, 0}); }
   std::uint64_t now_ns() override { return now += 10; }
   void sleep(std::uint64_t nanoseconds) override {
     now += nanoseconds;
@@ -148,7 +159,9 @@ class FakeDriver : public Syscalls {
     interrupted_ = 0;
     requests.push_back(request);
     if (newer_requests().contains(request) && !knows.contains(request)) return -EINVAL;
-    return answer(opened.at(fd), request, argument);
+    const Opened& file = opened.at(fd);
+    if ((file.flags & O_ACCMODE) == O_WRONLY && !free_requests().contains(request)) return -EINVAL;
+    return answer(file, request, argument);
   }
 
  private:

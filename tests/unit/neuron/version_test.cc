@@ -17,7 +17,7 @@ Error refusal(const char* driver) {
   variables["OPENNRT_BACKEND"] = OPENNRT_TEST_VERSION_BACKEND;
   auto configuration = Configuration::parse(variables, false);
   EXPECT_TRUE(configuration);
-  const auto machine = Machine::open(*configuration);
+  const auto machine = Machine::open(*configuration, Machine::Detail::kCoreCount);
   EXPECT_FALSE(machine) << "it has no devices";
   return machine ? Error{} : machine.error();
 }

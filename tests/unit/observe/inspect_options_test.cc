@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requirements H1, D7: the variables of an inspection.
+// Requirements A4, H1: the variables of an inspection.
 #include <gtest/gtest.h>
 
 #include <map>

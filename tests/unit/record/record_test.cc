@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a recording says, and what it does not (issue 5: secrets and payload data are left out by default).
+// What a recording says, and what it does not (docs/ioctl-recording.md, "What is left out").
 #include "backends/emulator/preload/record.h"
 
 #include <gtest/gtest.h>

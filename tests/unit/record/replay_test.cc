@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A transcript answers for the devices, and says where a program does something else (issue 5, deliver 6).
+// A transcript answers for the devices, and says where a program does something else (docs/ioctl-recording.md).
 #include "backends/emulator/preload/replay.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a transcript, and what is said about lines that are none (issue 5: text, diffable).
+// Lines of a transcript, and what is said about lines that are none (docs/ioctl-recording.md, "Format").
 #include "backends/emulator/preload/transcript.h"
 
 #include <fcntl.h>
