@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -44,6 +45,7 @@ class FakeDevices : public Provider {
                : -1;
   }
   int ioctl(int, unsigned long request, void* argument) override {
+    const std::lock_guard lock(mutex_);
     switch (request) {
       case abi::kMemAllocV2: {
         auto& alloc = *static_cast<abi::MemAllocV2*>(argument);
@@ -130,6 +132,7 @@ class FakeDevices : public Provider {
 
  private:
   std::uint64_t nq_offset() const { return salt_ << 40; }
+  std::mutex mutex_;  ///< of requests
   std::uint64_t salt_, last_ = 0, entries_ = 0;
   std::map<std::uint64_t, std::uint64_t> sizes_;
   std::string memory_;
