@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <nrt/nrt_version.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -211,6 +213,13 @@ void Command::kill(int signal) const {
 }
 
 int Command::wait() const {
+  // Where the kernel can, in poll(2): a signal always interrupts it, so that it is forwarded at once whatever delays handlers
+  // (ThreadSanitizer does).
+  if (const auto end = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)); end >= 0) {
+    pollfd ended{end, POLLIN, 0};
+    while (::poll(&ended, 1, -1) < 0 && errno == EINTR) continue;
+    ::close(end);
+  }
   siginfo_t ignored{};
   while (::waitid(P_PID, static_cast<id_t>(pid_), &ignored, WEXITED | WNOWAIT) < 0 && errno == EINTR) continue;
   command_pid = 0;  // before its number can be another one's
