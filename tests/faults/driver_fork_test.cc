@@ -168,6 +168,8 @@ TEST_F(DriverFork, givenARuntimeThatIsOpenWhenForkedThenParentAndChildCountApart
 }
 
 // Threads of the parent are inside the decorator at the moment of each fork; its locks are theirs for ever in the child.
+// AddressSanitizer's allocator (g++ 12) keeps its own locks over a fork, so that there a child may wait for those.
+#ifndef __SANITIZE_ADDRESS__
 TEST_F(DriverFork, givenThreadsInsideTheDriverWhenForkedThenNoChildWaitsForThem) {
   setenv("NEURON_RT_LOG_LEVEL", "ERROR", 1);
   unsetenv("OPENNRT_FAULTS_REPORT");
@@ -211,5 +213,6 @@ TEST_F(DriverFork, givenThreadsInsideTheDriverWhenForkedThenNoChildWaitsForThem)
   });
   EXPECT_TRUE(ended.exited(0)) << ended.status << ended.err << log();
 }
+#endif
 
 }  // namespace

@@ -282,7 +282,7 @@ int FakeDriver::answer(const Opened& file, unsigned long request, void* argument
     case abi::kDeviceGetAllAppsInfo: {
       auto& header = as<abi::GetAppsInfo>(argument);
       header.size = std::min(header.capacity, static_cast<std::uint32_t>(others.size()));
-      std::memcpy(&header + 1, others.data(), header.size * sizeof(abi::AppInfo));
+      if (header.size != 0) std::memcpy(&header + 1, others.data(), header.size * sizeof(abi::AppInfo));
       return 0;
     }
     case abi::kAcquireNeuronDs: {
