@@ -5,6 +5,7 @@
 #include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace opennrt::faults {
 namespace {
@@ -95,7 +96,7 @@ class Builder {
     auto& members = levels_.back()->members;
     if (levels_.back()->find(value) != nullptr)
       return refuse(fmt::format("\"{}\" is there twice in one object", value));
-    members.emplace_back(std::move(value), value_of(Json::Type::kNull));
+    members.push_back({std::move(value), value_of(Json::Type::kNull)});
     return true;
   }
   bool parse_error(std::size_t, const std::string& token, const nlohmann::detail::exception& why) {
@@ -129,7 +130,7 @@ class Builder {
     }
     Json& top = *levels_.back();
     if (top.type == Json::Type::kArray) return &top.items.emplace_back(std::move(value));
-    return &(top.members.back().second = std::move(value));
+    return &(top.members.back().value = std::move(value));
   }
   bool add(Json&& value) { return place(std::move(value)) != nullptr; }
   bool open(Json::Type type) {
@@ -157,8 +158,8 @@ class Builder {
 
 const Json* Json::find(const std::string& name) const {
   const auto found =
-      std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.first == name; });
-  return found == members.end() ? nullptr : &found->second;
+      std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.name == name; });
+  return found == members.end() ? nullptr : &found->value;
 }
 
 std::string Json::shown() const {

@@ -14,7 +14,7 @@ struct Note {
 };
 static_assert(sizeof(Note) == sizeof(Elf64_Nhdr) + 8 && sizeof(opennrt::vendor::kMarker) % 4 == 0, "no padding");
 
-[[gnu::section(".note.opennrt"), gnu::used, gnu::aligned(4)]] const Note marker = {
+[[gnu::section(".note.opennrt"), gnu::used, gnu::aligned(4)]] const Note kNote = {
     {sizeof(opennrt::vendor::kMarker), 0, 1}, {'O', 'p', 'e', 'n', 'N', 'R', 'T', '\0'}};
 
 }  // namespace

@@ -221,7 +221,7 @@ Result<std::vector<std::uint64_t>> estimate_cycles(const graph::Graph& g, const 
     std::array<std::uint64_t, isa::kEngines + kQueues> busy{};
     for (; counted < operations.size(); ++counted)
       busy[agent_of(operations[counted])] += cycles_of(operations[counted]);
-    constexpr auto queue = [](Queue q) { return isa::kEngines + static_cast<std::size_t>(q); };
+    const auto queue = [](Queue q) { return isa::kEngines + static_cast<std::size_t>(q); };
     busy[queue(Queue::kIn)] = busy[queue(Queue::kOut)] = 0;
     for (const Queue q : {Queue::kLoad, Queue::kStore}) busy[queue(q)] /= kOverlap;
     // Weights are fetched ahead through all of their queues, whatever the node.

@@ -24,12 +24,12 @@ struct Slot {
 };
 constinit std::array<Slot, 4096> slots;
 constinit std::atomic<unsigned> used{0};
-const char claimed = 0;  ///< its address marks a slot that is being written
+const char kClaimed = 0;  ///< its address marks a slot that is being written
 
 void remember(const void* address, std::size_t bytes, std::uint64_t file, std::uint64_t offset) {
   for (Slot& slot : slots) {
     const void* free = nullptr;
-    if (!slot.address.compare_exchange_strong(free, &claimed)) continue;
+    if (!slot.address.compare_exchange_strong(free, &kClaimed)) continue;
     slot.bytes = bytes;
     slot.file = file;
     slot.offset = offset;
