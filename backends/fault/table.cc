@@ -159,8 +159,10 @@ Api decorated(const Api& inner) {
   table.close = close_backend;
   table.device_close = device_close;
   if (table.mem_alloc != nullptr) table.mem_alloc = mem_alloc;
+// NOLINTBEGIN(bugprone-macro-parentheses): the names of a member and of a function
 #define OPENNRT_SPECIAL(entry, function) \
   if (table.entry != nullptr) table.entry = Special<&Api::entry, &function>::call
+  // NOLINTEND(bugprone-macro-parentheses)
   OPENNRT_SPECIAL(version, Backend::version);
   OPENNRT_SPECIAL(devices, Backend::devices);
   OPENNRT_SPECIAL(device_open, Backend::device_open);

@@ -143,6 +143,7 @@ class Outputs {
   template <typename T>
   requires kIsOutput<T>
   struct BytesOf<T> {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): where a pointer is put, its own bytes are meant
     using type = std::array<std::byte, sizeof(std::remove_pointer_t<T>)>;
   };
   template <typename T>

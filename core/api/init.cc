@@ -89,7 +89,7 @@ NRT_STATUS nrt_init(nrt_framework_type_t framework, const char* fw_version, cons
   });
 }
 
-void nrt_close(void) {
+void nrt_close() {
   (void)any_time("nrt_close", [](Process& process) -> Status {
     process.close();
     return {};

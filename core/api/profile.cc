@@ -89,11 +89,11 @@ NRT_STATUS nrt_profile_continuous_save(uint32_t vnc, nrt_profile_continuous_opti
   });
 }
 
-NRT_STATUS nrt_profile_continuous_stop(void) {
+NRT_STATUS nrt_profile_continuous_stop() {
   return any_time("nrt_profile_continuous_stop", [](Process&) { return profile::continuous_stop(); });
 }
 
-NRT_STATUS nrt_inspect_begin(void) {
+NRT_STATUS nrt_inspect_begin() {
   return any_time("nrt_inspect_begin", [](Process&) -> Status {
     const Variables variables = read_environment();
     const auto environment = inspect::parse([&](const char* name) -> const char* {
@@ -105,7 +105,7 @@ NRT_STATUS nrt_inspect_begin(void) {
   });
 }
 
-NRT_STATUS nrt_inspect_stop(void) {
+NRT_STATUS nrt_inspect_stop() {
   return any_time("nrt_inspect_stop", [](Process&) { return inspect::stop(); });
 }
 

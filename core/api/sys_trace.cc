@@ -111,7 +111,7 @@ NRT_STATUS nrt_sys_trace_start(nrt_sys_trace_config_t* options) {
   });
 }
 
-NRT_STATUS nrt_sys_trace_stop(void) {
+NRT_STATUS nrt_sys_trace_stop() {
   return any_time("nrt_sys_trace_stop", [](Process&) -> Status {
     const auto rest = trace::stop(trace::Client::kFetch);
     return rest ? Status() : tl::unexpected(rest.error());

@@ -157,8 +157,7 @@ class Builder {
 }  // namespace
 
 const Json* Json::find(const std::string& name) const {
-  const auto found =
-      std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.name == name; });
+  const auto found = std::ranges::find(members, name, &Member::name);
   return found == members.end() ? nullptr : &found->value;
 }
 

@@ -209,7 +209,7 @@ Status apply_group_sizes(Configuration& configuration, const std::string& text, 
 void remark_on_unknown(Configuration& configuration) {
   for (const auto& [name, value] : configuration.variables) {
     if (name.rfind("NEURON_RT_", 0) != 0 && name.rfind("OPENNRT_", 0) != 0) continue;
-    if (std::none_of(kKnown.begin(), kKnown.end(), [&name = name](const auto& known) { return known.name == name; })) {
+    if (std::ranges::find(kKnown, name, &VariableInfo::name) == kKnown.end()) {
       configuration.remarks.push_back({observe::Level::kDebug, fmt::format("{} is not known here and ignored", name)});
     }
   }

@@ -10,12 +10,14 @@
 #include "models/graph/attributes.h"
 
 // The value of an expression of type Result, or its error returned; the same for a Status.
+// NOLINTBEGIN(bugprone-macro-parentheses): names are declared
 #define OPENNRT_TRY(name, expression)                               \
   auto name##_result = (expression);                                \
   if (!name##_result) return tl::unexpected(name##_result.error()); \
   auto name = std::move(*name##_result)
 #define OPENNRT_CHECK(expression) \
   if (auto status_ = (expression); !status_) return tl::unexpected(status_.error())
+// NOLINTEND(bugprone-macro-parentheses)
 
 namespace opennrt::compile::graph {
 

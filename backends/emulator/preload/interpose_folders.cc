@@ -194,6 +194,7 @@ OPENNRT_INTERPOSED int scandir(const char* __restrict path, dirent*** __restrict
     if (order != nullptr) {
       std::ranges::stable_sort(all, [&](const dirent* a, const dirent* b) { return order(&a, &b) < 0; });
     }
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers
     auto** out = static_cast<dirent**>(std::malloc(std::max<std::size_t>(all.size(), 1) * sizeof(dirent*)));
     if (out == nullptr) throw std::bad_alloc();
     std::ranges::copy(all, out);
